@@ -1,0 +1,1 @@
+"""Infrastructure as code for a CRM platform: stack file → plan → files → workloads → target."""

@@ -1,0 +1,1 @@
+"""The targets: each turns workloads into Pulumi resources."""

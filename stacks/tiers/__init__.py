@@ -1,0 +1,1 @@
+"""The tiers: each turns its part of the plan and the rendered files into workloads."""
