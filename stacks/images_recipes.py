@@ -35,7 +35,7 @@ class Recipe:
     """One service from Debian packages, with the account (name, uid) its workload runs as.
 
     ``suite`` is where ``packages`` come from when the base's own release lacks them;
-    ``programs`` must answer ``--version``-like calls once the image is built, or it failed.
+    without ``programs`` on its PATH the build fails.
     """
 
     service: str
@@ -50,7 +50,6 @@ RECIPES = {
     recipe.service: recipe
     for recipe in (
         Recipe("haproxy", ("haproxy",), 99, "3.0", ("haproxy",)),
-        Recipe("memcached", ("memcached",), 11211, "1.6", ("memcached",)),
         # Debian's stable releases have MariaDB only; the real MySQL is in sid.
         Recipe(
             "mysql",
@@ -111,8 +110,9 @@ def service_name(recipe: Recipe) -> str:
 def dockerfile(recipe: Recipe) -> str:
     """The image's Dockerfile; its argument ``MIRROR`` is the Debian mirror, used for sid alone.
 
-    The account gets the official image's uid, whatever uid the package gave it. A mirror's index of sid is often past its Valid-Until date, which is accepted
-    for that one source and this one command. The lists are removed in the layer they came in.
+    The account gets the official image's uid, whatever uid the package gave it. A mirror's index
+    of sid is often past its Valid-Until date, which is accepted for that one source in this one
+    command. The lists are removed in the layer they came in.
     """
     apt = "apt-get -qq -o Dpkg::Use-Pty=0"
     sid = "/etc/apt/sources.list.d/sid.list"
