@@ -1,1 +1,20 @@
 """The tiers: each turns its part of the plan and the rendered files into workloads."""
+
+from collections.abc import Mapping
+
+from stacks.plan import Plan
+from stacks.tiers import app, cache, database, edge
+from stacks.workload import Workload
+
+
+def workloads(plan: Plan, files: Mapping[str, str], app_image: str) -> list[Workload]:
+    """The one list of things to run, in an order in which each comes after what it needs.
+
+    ``files`` is the rendered tree; ``app_image`` the reference of the CRM's own image.
+    """
+    return [
+        *database.workloads(plan, files),
+        *cache.workloads(plan, files),
+        *app.workloads(plan, files, app_image),
+        *edge.workloads(plan, files),
+    ]

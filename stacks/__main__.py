@@ -1,0 +1,54 @@
+"""The Pulumi program: stack file → plan → files → workloads → target → outputs."""
+
+import json
+
+import pulumi
+
+from stacks import images, plan, render, secret_sources, spec, tiers
+from stacks.errors import CrmError
+from stacks.paths import ROOT
+from stacks.targets import docker, docker_checks
+
+
+def _config() -> dict[str, object]:
+    """This stack's own config values, by their bare names; secret ones are left out."""
+    found: dict[str, object] = {}
+    prefix = f"{spec.NAMESPACE}:"
+    for key, text in pulumi.runtime.get_config_env().items():
+        if key.startswith(prefix) and not pulumi.runtime.is_config_secret(key):
+            found[key.removeprefix(prefix)] = _value(text)
+    return found
+
+
+def _value(text: str) -> object:
+    """Pulumi hands every value over as text: structures as JSON, the rest as written."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def main() -> None:
+    """Declare the stack that Pulumi asks for."""
+    stack = pulumi.get_stack()
+    planned = plan.make(stack, spec.parse(_config(), f"Pulumi.{stack}.yaml"))
+    files = render.tree(planned)
+    workloads = tiers.workloads(planned, files, images.app_reference(ROOT))
+    docker_checks.check(stack, workloads)
+    secrets = {
+        name: secret_sources.resolve(name, reference) if reference else docker.generate_secret(name)
+        for name, reference in planned.secrets.items()
+    }
+    docker.deploy(stack, planned.owner, workloads, secrets)
+    pulumi.export("url", f"http://{planned.edge.address}:{planned.edge.port}")
+    pulumi.export("target", planned.target)
+    pulumi.export("app_replicas", len(planned.app.instances))
+    pulumi.export("shards", [shard.name for shard in planned.database.shards])
+    pulumi.export("cache_nodes", [node.name for node in planned.cache.nodes])
+
+
+try:
+    main()
+except CrmError as error:
+    # RunError is Pulumi's way to fail with a sentence and no traceback.
+    raise pulumi.RunError(str(error)) from None

@@ -1,0 +1,109 @@
+"""MySQL's settings in three visible layers: derived from the size, what the stack says, forced.
+
+One pure function from memory and the stack's own settings to the lines of ``my.cnf``. Names and
+ranges: https://dev.mysql.com/doc/refman/8.4/en/server-system-variables.html and
+https://dev.mysql.com/doc/refman/8.4/en/innodb-parameters.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from stacks.errors import CrmError
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A line of ``my.cnf``; ``layer`` is ``derived``, ``stack`` or ``forced``."""
+
+    name: str
+    value: str
+    layer: str
+    reason: str
+
+
+def derive(memory_mib: int, port: int, stack: Mapping[str, str | int]) -> tuple[Setting, ...]:
+    """The settings of a server that may use ``memory_mib`` MiB, sorted by layer and name.
+
+    Raises ``CrmError`` when ``stack`` names a forced setting.
+    """
+    forced = _forced(port)
+    for name in stack:
+        if name in forced:
+            value, reason = forced[name]
+            raise CrmError(
+                f"crm:database.settings.{name}: cannot be set, it is always {value} ({reason}); "
+                "leave it out"
+            )
+    derived = {name: line for name, line in _derived(memory_mib).items() if name not in stack}
+    return (
+        *(Setting(n, v, "derived", why) for n, (v, why) in sorted(derived.items())),
+        *(Setting(n, str(v), "stack", "the stack file says so") for n, v in sorted(stack.items())),
+        *(Setting(n, v, "forced", why) for n, (v, why) in sorted(forced.items())),
+    )
+
+
+def max_connections(settings: tuple[Setting, ...]) -> int:
+    """The number of connections the server allows.
+
+    Raises ``CrmError`` when the stack set something that is no number.
+    """
+    value = next(s.value for s in settings if s.name == "max_connections")
+    if not value.isdigit() or int(value) < 1:
+        raise CrmError(
+            f"crm:database.settings.max_connections: {value!r} is not allowed; "
+            "write a whole number of connections, for example 200"
+        )
+    return int(value)
+
+
+def _derived(memory_mib: int) -> dict[str, tuple[str, str]]:
+    # The server itself, its threads and its dictionary take about 384 MiB before any data.
+    pool = max(64, (memory_mib - 384) * 3 // 4 // 32 * 32)
+    small = memory_mib < 2048
+    return {
+        "binlog_expire_logs_seconds": ("604800", "a week of binary logs"),
+        "innodb_buffer_pool_chunk_size": ("32M", "lets the pool have the exact size below"),
+        "innodb_buffer_pool_instances": ("1" if small else "4", "one for each 512 MiB or so"),
+        "innodb_buffer_pool_size": (f"{pool}M", "three quarters of what the server leaves free"),
+        "innodb_flush_method": ("O_DIRECT", "data is cached once, in the buffer pool"),
+        "innodb_redo_log_capacity": (
+            f"{max(64, min(8192, pool // 4))}M",
+            "a quarter of the buffer pool",
+        ),
+        "max_connections": (str(max(40, min(5000, memory_mib // 8))), "8 MiB of memory for each"),
+        "performance_schema": (
+            "OFF" if small else "ON",
+            "its tables alone would take a fifth of a small server",
+        ),
+        "table_open_cache": ("400" if small else "2000", "few tables, many partitions"),
+        "temptable_max_ram": (f"{max(16, memory_mib // 32)}M", "sorts never push the pool out"),
+    }
+
+
+def _forced(port: int) -> dict[str, tuple[str, str]]:
+    layout = "where this platform keeps things"
+    durable = "anything else loses acknowledged writes in a crash"
+    return {
+        "bind_address": ("0.0.0.0", "only the stack's own networks reach it"),  # noqa: S104
+        "character_set_server": ("utf8mb4", "names in every script"),
+        "datadir": ("/data/mysql", layout),
+        "default_time_zone": ("+00:00", "one clock for every shard"),
+        "innodb_doublewrite": ("ON", durable),
+        "innodb_flush_log_at_trx_commit": ("1", durable),
+        "local_infile": ("OFF", "no client may hand the server its files"),
+        "mysqlx": ("OFF", "a second port nobody asked for"),
+        "pid_file": ("/run/crm/mysqld.pid", layout),
+        "port": (str(port), "the stack's database.port"),
+        "secure_file_priv": ("NULL", "no statement may read or write the server's files"),
+        "skip_name_resolve": ("ON", "accounts are by network, and DNS may be away"),
+        "socket": ("/run/crm/mysqld.sock", layout),
+        "sql_mode": (
+            "STRICT_TRANS_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,"
+            "NO_ENGINE_SUBSTITUTION,ONLY_FULL_GROUP_BY",
+            "a value that does not fit is refused, never cut",
+        ),
+        "sync_binlog": ("1", durable),
+        "tmpdir": ("/data/tmp", layout),
+    }

@@ -1,0 +1,351 @@
+"""What a stack means: instances, sizes, ports, the shard map, partitions. Pure: no I/O, no clock.
+
+``make`` turns a ``StackSpec`` into a ``Plan``. Every number that a template prints is computed
+here, so that templates hold no arithmetic.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from stacks import mysql_settings
+from stacks.errors import CrmError
+from stacks.mysql_settings import Setting
+from stacks.spec import Orders, SecretReference, StackSpec
+
+BUCKETS = 64
+"""Customers are hashed into this many buckets; each shard owns a run of them. Fixed: changing it
+would move nearly every customer, changing ``shards`` moves only buckets."""
+
+CLUSTER_SLOTS = 16384
+"""Redis Cluster's number of hash slots (https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """An app replica as the load balancer sees it."""
+
+    name: str
+    host: str
+    port: int
+    weight: int
+
+
+@dataclass(frozen=True, slots=True)
+class EdgePlan:
+    """The load balancer. ``cpus`` in cores, ``memory_mib`` in MiB."""
+
+    proxy: str
+    image: str
+    algorithm: str
+    hash_header: str | None
+    address: str
+    port: int
+    cpus: float
+    memory_mib: int
+    threads: int
+    max_connections: int
+    backends: tuple[Backend, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AppPlan:
+    """The CRM: ``workers`` processes of ``threads`` threads in each of ``instances``."""
+
+    instances: tuple[str, ...]
+    port: int
+    cpus: float
+    memory_mib: int
+    workers: int
+    threads: int
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """One MySQL server and the buckets of customers it holds (both ends included)."""
+
+    name: str
+    host: str
+    port: int
+    server_id: int
+    first_bucket: int
+    last_bucket: int
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """A range partition: rows below ``below`` (an SQL literal) that no earlier one took."""
+
+    name: str
+    below: str
+
+
+@dataclass(frozen=True, slots=True)
+class OrdersPlan:
+    """How ``crm_orders`` is partitioned: by range, by hash, or not at all."""
+
+    partition_by: str
+    column: str
+    partitions: tuple[Partition, ...]
+    hash_count: int
+    primary_key: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DatabasePlan:
+    """The database tier. ``external`` shards are used, not deployed."""
+
+    image: str
+    external: bool
+    name: str
+    app_user: str
+    owner_user: str
+    cpus: float
+    memory_mib: int
+    shards: tuple[Shard, ...]
+    settings: tuple[Setting, ...]
+    max_connections: int
+    orders: OrdersPlan
+
+
+@dataclass(frozen=True, slots=True)
+class CacheNode:
+    """One Redis server; in a cluster, with the hash slots it owns (both ends included)."""
+
+    name: str
+    host: str
+    port: int
+    index: int
+    first_slot: int
+    last_slot: int
+
+
+@dataclass(frozen=True, slots=True)
+class CachePlan:
+    """The cache tier. ``max_memory_mib`` is what Redis may fill with data."""
+
+    image: str
+    external: bool
+    mode: str
+    nodes: tuple[CacheNode, ...]
+    cpus: float
+    memory_mib: int
+    max_memory_mib: int
+    eviction: str
+    ttl_seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A whole stack, worked out. ``secrets`` maps each secret's name to where it comes from
+    (``None``: generated once and kept)."""
+
+    stack: str
+    target: str
+    owner: str
+    edge: EdgePlan
+    app: AppPlan
+    database: DatabasePlan
+    cache: CachePlan
+    secrets: dict[str, SecretReference | None]
+
+
+def make(stack: str, spec: StackSpec) -> Plan:
+    """Work out what ``spec`` means for the stack named ``stack``.
+
+    Raises ``CrmError`` when its parts do not fit together.
+    """
+    app = _app(spec)
+    database = _database(spec)
+    _check_connections(stack, app, database)
+    return Plan(
+        stack=stack,
+        target=spec.target,
+        owner=spec.owner,
+        edge=_edge(spec, app),
+        app=app,
+        database=database,
+        cache=_cache(spec),
+        secrets=_secrets(spec),
+    )
+
+
+def _numbered(name: str, count: int) -> tuple[str, ...]:
+    return tuple(f"{name}-{i}" for i in range(1, count + 1))
+
+
+def _edge(spec: StackSpec, app: AppPlan) -> EdgePlan:
+    edge = spec.edge
+    weights = edge.weights or (1,) * len(app.instances)
+    return EdgePlan(
+        proxy=edge.proxy,
+        image=spec.images.nginx if edge.proxy == "nginx" else spec.images.haproxy,
+        algorithm=edge.algorithm,
+        hash_header=edge.hash_header,
+        address=edge.address,
+        port=edge.port,
+        cpus=edge.cpus,
+        memory_mib=edge.memory_mib,
+        threads=max(1, math.ceil(edge.cpus)),
+        # A proxied connection costs two sockets and their buffers, about 32 KiB on either proxy.
+        max_connections=min(60_000, edge.memory_mib * 16),
+        backends=tuple(
+            Backend(name, name, app.port, weight)
+            for name, weight in zip(app.instances, weights, strict=True)
+        ),
+    )
+
+
+def _app(spec: StackSpec) -> AppPlan:
+    app = spec.app
+    # A worker process holds about 100 MiB; more of them than cores only wait for each other.
+    workers = max(1, min(math.ceil(app.cpus), app.memory_mib // 128))
+    return AppPlan(
+        instances=_numbered("app", app.replicas),
+        port=app.port,
+        cpus=app.cpus,
+        memory_mib=app.memory_mib,
+        workers=workers,
+        threads=4,
+    )
+
+
+def _database(spec: StackSpec) -> DatabasePlan:
+    database = spec.database
+    external = database.external
+    if external is None:
+        names = _numbered("database", database.shards)
+        hosts, port = names, database.port
+        app_user, owner_user = "crm_app", "crm_owner"
+    else:
+        names, hosts, port = ("database-1",), (external.host,), external.port
+        app_user, owner_user = external.user, external.owner_user
+    bounds = _split(BUCKETS, len(names))
+    settings = mysql_settings.derive(database.memory_mib, database.port, dict(database.settings))
+    return DatabasePlan(
+        image=spec.images.mysql,
+        external=external is not None,
+        name=database.name,
+        app_user=app_user,
+        owner_user=owner_user,
+        cpus=database.cpus,
+        memory_mib=database.memory_mib,
+        shards=tuple(
+            Shard(name, host, port, index, first, last)
+            for index, (name, host, (first, last)) in enumerate(
+                zip(names, hosts, bounds, strict=True), start=1
+            )
+        ),
+        settings=settings,
+        max_connections=mysql_settings.max_connections(settings),
+        orders=_orders(database.orders),
+    )
+
+
+def _orders(orders: Orders) -> OrdersPlan:
+    if orders.partition_by == "range":
+        return OrdersPlan(
+            "range",
+            "order_date",
+            _months(str(orders.start), int(orders.count)),  # type: ignore[arg-type]  # checked in Orders
+            0,
+            ("id", "order_date"),
+        )
+    if orders.partition_by == "hash":
+        return OrdersPlan("hash", "customer_id", (), int(orders.count), ("id", "customer_id"))  # type: ignore[arg-type]  # checked in Orders
+    return OrdersPlan("none", "", (), 0, ("id",))
+
+
+def _months(start: str, count: int) -> tuple[Partition, ...]:
+    """``count`` monthly partitions from ``start``, one for what is earlier and one for later.
+
+    No order is refused for its date: see docs/adr for why there is a catch-all.
+    """
+    year, month = int(start[:4]), int(start[5:])
+    partitions = [Partition("p_before", f"'{year:04}-{month:02}-01'")]
+    for _ in range(count):
+        name = f"p_{year:04}_{month:02}"
+        year, month = (year + 1, 1) if month == 12 else (year, month + 1)
+        partitions.append(Partition(name, f"'{year:04}-{month:02}-01'"))
+    return (*partitions, Partition("p_future", "MAXVALUE"))
+
+
+def _cache(spec: StackSpec) -> CachePlan:
+    cache = spec.cache
+    cluster = cache.mode == "cluster"
+    names = _numbered("cache", cache.masters)
+    port = cache.port
+    if cache.external is not None:
+        hosts: tuple[str, ...] = (cache.external.host,)
+        port = cache.external.port
+    elif cluster:
+        # The number of masters is part of a node's address: nodes of a cluster of another size
+        # can never meet these and mix two maps of slots.
+        hosts = tuple(f"{name}-of-{cache.masters}" for name in names)
+    else:
+        hosts = names
+    slots = _split(CLUSTER_SLOTS, len(names))
+    return CachePlan(
+        image=spec.images.redis,
+        external=cache.external is not None,
+        mode=cache.mode,
+        nodes=tuple(
+            CacheNode(name, host, port, index, first, last)
+            for index, (name, host, (first, last)) in enumerate(
+                zip(names, hosts, slots, strict=True), start=1
+            )
+        ),
+        cpus=cache.cpus,
+        memory_mib=cache.memory_mib,
+        # The rest is for Redis itself, client buffers and fragmentation.
+        max_memory_mib=cache.memory_mib * 3 // 4 - 8,
+        eviction=cache.eviction,
+        ttl_seconds=cache.ttl_seconds,
+    )
+
+
+def _split(total: int, parts: int) -> tuple[tuple[int, int], ...]:
+    """``total`` things in ``parts`` runs whose lengths differ by one at most: (first, last)s."""
+    edges = [total * i // parts for i in range(parts + 1)]
+    return tuple((a, b - 1) for a, b in zip(edges, edges[1:], strict=False))
+
+
+def _secrets(spec: StackSpec) -> dict[str, SecretReference | None]:
+    secrets: dict[str, SecretReference | None] = {}
+    if spec.database.external is None:
+        for name in ("database_root_password", "database_owner_password", "database_app_password"):
+            secrets[name] = None
+    else:
+        secrets["database_owner_password"] = spec.database.external.owner_password
+        secrets["database_app_password"] = spec.database.external.password
+    secrets["cache_password"] = spec.cache.external.password if spec.cache.external else None
+    for key, reference in spec.secrets.items():
+        if key not in secrets or secrets[key] is not None:
+            raise CrmError(
+                f"crm:secrets.{key}: this stack has no such secret of its own; "
+                "leave it out, or give it where the external service is named"
+            )
+        secrets[key] = reference
+    return dict(sorted(secrets.items()))
+
+
+RESERVED_CONNECTIONS = 10
+"""Kept back on every shard for the schema job, health checks and a person at the console."""
+
+
+def connections_wanted(app: AppPlan) -> int:
+    """How many connections all app replicas together may open to each shard."""
+    return len(app.instances) * app.workers * app.threads
+
+
+def _check_connections(stack: str, app: AppPlan, database: DatabasePlan) -> None:
+    wanted = connections_wanted(app)
+    allowed = database.max_connections - RESERVED_CONNECTIONS
+    if not database.external and wanted > allowed:
+        raise CrmError(
+            f"Pulumi.{stack}.yaml: crm:app.replicas: {len(app.instances)} replicas × "
+            f"{app.workers} workers × {app.threads} connections = {wanted}, but each shard allows "
+            f"{database.max_connections} less {RESERVED_CONNECTIONS} in reserve = {allowed}; "
+            "raise crm:database.memory_mib or ask for fewer replicas"
+        )

@@ -1,0 +1,216 @@
+"""Plan + templates → {path: text}. The only Jinja environment there is.
+
+A file's path is its template's less ``.j2``, in a folder per instance where instances differ.
+Templates print values and loop over them; they compute nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from jinja2 import (
+    Environment,
+    FileSystemBytecodeCache,
+    FileSystemLoader,
+    StrictUndefined,
+    TemplateNotFound,
+    UndefinedError,
+)
+from jinja2.exceptions import TemplateSyntaxError
+
+from stacks import summary
+from stacks.errors import CrmError
+from stacks.paths import CACHE, TEMPLATES
+from stacks.plan import Plan
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+class _Text(str):
+    """Text that may hold line breaks: made by a filter, not by a person."""
+
+    __slots__ = ()
+
+
+def tree(plan: Plan, templates: Path = TEMPLATES) -> dict[str, str]:
+    """Every rendered file of ``plan``: path (relative, with ``/``) → text, sorted by path.
+
+    Raises ``CrmError`` when a template is missing, broken, or names what the plan does not have.
+    """
+    render = _Renderer(templates)
+    files = {
+        "summary.md": summary.sizes(plan),
+        "topology.md": summary.topology(plan),
+        "app/app.json": render("app/app.json.j2", settings=_app_settings(plan)),
+        "app/job.json": render("app/app.json.j2", settings=_job_settings(plan)),
+        "mysql/schema.sql": render("mysql/schema.sql.j2", database=plan.database),
+    }
+    name = "haproxy.cfg" if plan.edge.proxy == "haproxy" else "nginx.conf"
+    path = f"{plan.edge.proxy}/{name}"
+    files[path] = render(f"{path}.j2", edge=plan.edge, stack=plan.stack)
+    if not plan.database.external:
+        files["mysql/start.sh"] = render("mysql/start.sh.j2", database=plan.database)
+        for shard in plan.database.shards:
+            files[f"mysql/{shard.name}/my.cnf"] = render(
+                "mysql/my.cnf.j2", database=plan.database, shard=shard
+            )
+    if not plan.cache.external:
+        files["redis/start.sh"] = render("redis/start.sh.j2", cache=plan.cache)
+        for node in plan.cache.nodes:
+            files[f"redis/{node.name}/redis.conf"] = render(
+                "redis/redis.conf.j2", cache=plan.cache, node=node
+            )
+            if plan.cache.mode == "cluster":
+                files[f"redis/{node.name}/join.sh"] = render(
+                    "redis/join.sh.j2", cache=plan.cache, node=node
+                )
+    return dict(sorted(files.items()))
+
+
+def _app_settings(plan: Plan) -> dict[str, object]:
+    """What the CRM reads at its start (``app/crm/settings.py`` checks it)."""
+    return {
+        "stack": plan.stack,
+        "server": {
+            "port": plan.app.port,
+            "workers": plan.app.workers,
+            "threads": plan.app.threads,
+        },
+        "database": {
+            "buckets": plan.database.shards[-1].last_bucket + 1,
+            "name": plan.database.name,
+            "user": plan.database.app_user,
+            "pool_size": plan.app.threads,
+            "shards": [
+                {
+                    "name": shard.name,
+                    "host": shard.host,
+                    "port": shard.port,
+                    "first_bucket": shard.first_bucket,
+                    "last_bucket": shard.last_bucket,
+                }
+                for shard in plan.database.shards
+            ],
+        },
+        "cache": {
+            "mode": plan.cache.mode,
+            "nodes": [{"host": node.host, "port": node.port} for node in plan.cache.nodes],
+            "ttl_seconds": plan.cache.ttl_seconds,
+        },
+        "edge": {"proxy": plan.edge.proxy, "algorithm": plan.edge.algorithm},
+    }
+
+
+def _job_settings(plan: Plan) -> dict[str, object]:
+    """What the schema job reads: the same shards, as the account that may create tables.
+
+    Nothing of the app's own size is in it, so that resizing the app does not run the job again.
+    """
+    settings = _app_settings(plan)
+    database = settings["database"]
+    assert isinstance(database, dict)
+    return {
+        **settings,
+        "server": {"port": plan.app.port, "workers": 1, "threads": 1},
+        "database": {**database, "user": plan.database.owner_user, "pool_size": 1},
+    }
+
+
+class _Renderer:
+    """The Jinja environment: strict, no auto-escape (these are not HTML), cached bytecode."""
+
+    def __init__(self, templates: Path) -> None:
+        cache = CACHE / "jinja"
+        cache.mkdir(parents=True, exist_ok=True)
+        self._environment = Environment(
+            loader=FileSystemLoader(templates),
+            bytecode_cache=FileSystemBytecodeCache(str(cache)),
+            undefined=StrictUndefined,
+            autoescape=False,  # noqa: S701 (configuration files, not HTML)
+            trim_blocks=True,
+            lstrip_blocks=True,
+            keep_trailing_newline=True,
+            finalize=_finalize,
+            auto_reload=True,
+        )
+        self._environment.filters["json"] = _json
+
+    def __call__(self, template: str, **values: object) -> str:
+        try:
+            return self._environment.get_template(template).render(values)
+        except TemplateNotFound as error:
+            raise CrmError(f"templates/{error.name}: there is no such template") from None
+        except TemplateSyntaxError as error:
+            raise CrmError(f"templates/{template}:{error.lineno}: {error.message}") from None
+        except UndefinedError as error:
+            raise CrmError(
+                f"templates/{template}: {error.message}; its first line names the type it takes"
+            ) from None
+
+
+def _finalize(value: object) -> object:
+    """Refuse what must never be printed: nothing at all, and control characters."""
+    if isinstance(value, StrictUndefined | _Text):
+        return value
+    if value is None:
+        raise UndefinedError("a value that is not there would be printed as None")
+    if isinstance(value, str) and _CONTROL.search(value):
+        raise UndefinedError(f"{value!r} holds a control character")
+    return value
+
+
+def _json(value: object) -> _Text:
+    return _Text(json.dumps(value, indent=2))
+
+
+INDEX = ".rendered"
+"""A rendered folder's own list of what was rendered into it; nothing else is ever removed."""
+
+
+def write(files: Mapping[str, str], folder: Path) -> None:
+    """Put ``files`` into ``folder``, and remove what an earlier call rendered and this did not.
+
+    Files that were not rendered here are left alone.
+    """
+    index = folder / INDEX
+    before = index.read_text(encoding="utf-8").splitlines() if index.is_file() else []
+    for path in files:
+        target = folder / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(files[path], encoding="utf-8")
+    for path in sorted(set(before) - set(files)):
+        stale = folder / path
+        if stale.resolve().is_relative_to(folder.resolve()) and stale.is_file():
+            stale.unlink()
+            if not any(stale.parent.iterdir()):
+                stale.parent.rmdir()
+    index.write_text("".join(f"{path}\n" for path in files), encoding="utf-8")
+
+
+def difference(files: Mapping[str, str], folder: Path) -> str:
+    """A unified diff from what ``folder`` holds to ``files``; empty when they are the same."""
+    from difflib import unified_diff
+
+    lines: list[str] = []
+    for path in sorted({*files, *_existing(folder)}):
+        target = folder / path
+        old = target.read_text(encoding="utf-8") if target.is_file() else ""
+        new = files.get(path, "")
+        lines += unified_diff(
+            old.splitlines(keepends=True),
+            new.splitlines(keepends=True),
+            f"a/{path}" if target.is_file() else "/dev/null",
+            f"b/{path}" if path in files else "/dev/null",
+        )
+    return "".join(line if line.endswith("\n") else f"{line}\n" for line in lines)
+
+
+def _existing(folder: Path) -> list[str]:
+    return sorted(
+        p.relative_to(folder).as_posix()
+        for p in folder.rglob("*")
+        if p.is_file() and p != folder / INDEX
+    )

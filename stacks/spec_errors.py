@@ -1,0 +1,112 @@
+"""Turns a validation error into a sentence: which file, which key, what would be right.
+
+Only imported when something is wrong, so that the good path pays nothing for it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from difflib import get_close_matches
+
+from msgspec import Struct, inspect
+from msgspec.structs import fields
+
+_AT = re.compile(
+    r"^(?P<what>.*?)(?: - at (?:(?P<in_key>`key`(?: in)? )?)`\$(?P<path>.*)`)?$", re.DOTALL
+)
+_UNKNOWN = re.compile(r"^Object contains unknown field `(?P<key>.*)`$", re.DOTALL)
+_MISSING = re.compile(r"^Object missing required field `(?P<key>.*)`$")
+
+
+def explain(message: str, config: Mapping[str, object], source: str, root: type[Struct]) -> str:
+    """Say what ``message`` (msgspec's) means to the person who wrote ``source``."""
+    match = _AT.match(message)
+    what, path = (match["what"], match["path"] or "") if match else (message, "")
+    steps = re.findall(r"[A-Za-z_]\w*|\[\d+\]|\[\.\.\.\]", path)
+    kind = _at(inspect.type_info(root), steps)
+    where = f"{source}: {_key(steps)}" if steps else source
+
+    unknown = _UNKNOWN.match(what)
+    if unknown:
+        key = unknown["key"]
+        names = sorted(f.encode_name for f in fields(kind.cls)) if _is_struct(kind) else []
+        close = get_close_matches(key, names, n=1, cutoff=0.5)
+        hint = f"did you mean `{close[0]}`?" if close else f"known keys are {', '.join(names)}"
+        return _one_line(f"{source}: {_key([*steps, key])}: there is no such key; {hint}")
+    missing = _MISSING.match(what)
+    if missing:
+        return f"{source}: {_key([*steps, missing['key']])}: is missing"
+    if match and match["in_key"] and isinstance(kind, inspect.DictType):
+        return f"{where}: one of its keys is not allowed; {_right_form(kind.key_type)}"
+    if what.startswith(("Expected", "Invalid enum")):
+        given = _value(config, steps)
+        return _one_line(f"{where}: {given!r} is not allowed; {_right_form(kind)}")
+    return _one_line(f"{where}: {what}")
+
+
+def _key(steps: list[str]) -> str:
+    """``['app', 'replicas']`` → ``crm:app.replicas``, as people write it."""
+    return "crm:" + ".".join(steps).replace(".[", "[")
+
+
+def _one_line(text: str) -> str:
+    return text.replace("\r", "\\r").replace("\n", "\\n")
+
+
+def _is_struct(kind: inspect.Type) -> bool:
+    return isinstance(kind, inspect.StructType)
+
+
+def _at(kind: inspect.Type, steps: list[str]) -> inspect.Type:
+    """The declared type at the end of ``steps``."""
+    for step in steps:
+        kind = _plain(kind, keep_metadata=False)
+        if isinstance(kind, inspect.StructType):
+            named = {field.encode_name: field.type for field in kind.fields}
+            if step not in named:
+                return kind
+            kind = named[step]
+        elif isinstance(kind, inspect.VarTupleType | inspect.ListType):
+            kind = kind.item_type
+        elif isinstance(kind, inspect.DictType):
+            kind = kind.value_type
+    return _plain(kind, keep_metadata=True)
+
+
+def _plain(kind: inspect.Type, *, keep_metadata: bool) -> inspect.Type:
+    """``kind`` without its "or nothing" alternatives."""
+    if isinstance(kind, inspect.Metadata) and not keep_metadata:
+        return _plain(kind.type, keep_metadata=False)
+    if isinstance(kind, inspect.UnionType):
+        real = [member for member in kind.types if not isinstance(member, inspect.NoneType)]
+        return _plain(real[0], keep_metadata=keep_metadata)
+    return kind
+
+
+def _right_form(kind: inspect.Type) -> str:
+    if isinstance(kind, inspect.Metadata):
+        extra = kind.extra_json_schema or {}
+        form = f"write {extra.get('description', 'another value')}"
+        examples = extra.get("examples")
+        return f"{form}, for example {examples[0]}" if examples else form
+    if isinstance(kind, inspect.LiteralType):
+        return f"write one of {', '.join(str(value) for value in sorted(kind.values))}"
+    if isinstance(kind, inspect.StructType):
+        names = ", ".join(field.encode_name for field in kind.fields)
+        return f"write keys under it, one a line: {names}"
+    if isinstance(kind, inspect.VarTupleType):
+        return "write a list, such as [3, 2, 1]"
+    if isinstance(kind, inspect.DictType):
+        return "write names and values under it, one a line"
+    return "see the defaults in stacks/spec.py"
+
+
+def _value(config: object, steps: list[str]) -> object:
+    for step in steps:
+        if isinstance(config, Mapping):
+            config = config.get(step)
+        elif isinstance(config, list | tuple) and step.startswith("[") and step != "[...]":
+            index = int(step[1:-1])
+            config = config[index] if index < len(config) else None
+    return config

@@ -1,0 +1,98 @@
+"""The two pages for a reviewer: a picture of the stack, and its sizes on one page."""
+
+from __future__ import annotations
+
+from stacks.plan import Plan, connections_wanted
+
+
+def topology(plan: Plan) -> str:
+    """A Mermaid flow chart of what talks to what, in Markdown."""
+    edge, app, database, cache = plan.edge, plan.app, plan.database, plan.cache
+    lines = [
+        f"# Topology of {plan.stack}",
+        "",
+        "```mermaid",
+        "flowchart LR",
+        f'  people(["people"]) -->|"{edge.address}:{edge.port}"| edge',
+        f'  edge["edge<br/>{edge.proxy}, {edge.algorithm}<br/>{_size(edge.cpus, edge.memory_mib)}"]',
+    ]
+    for name in app.instances:
+        label = f"{name}<br/>{app.workers} × {app.threads}<br/>{_size(app.cpus, app.memory_mib)}"
+        lines += [f'  {_id(name)}["{label}"]', f"  edge --> {_id(name)}"]
+    lines.append('  subgraph database["database: MySQL"]')
+    for shard in database.shards:
+        size = f"{shard.host}:{shard.port}" if database.external else _size(
+            database.cpus, database.memory_mib
+        )
+        label = f"{shard.name}<br/>buckets {shard.first_bucket}–{shard.last_bucket}<br/>{size}"
+        lines.append(f'    {_id(shard.name)}[("{label}")]')
+    lines += ["  end", '  subgraph cache["cache: Redis"]']
+    for node in cache.nodes:
+        size = f"{node.host}:{node.port}" if cache.external else _size(cache.cpus, cache.memory_mib)
+        slots = f"slots {node.first_slot}–{node.last_slot}<br/>" if cache.mode == "cluster" else ""
+        lines.append(f'    {_id(node.name)}[["{node.name}<br/>{slots}{size}"]]')
+    lines.append("  end")
+    for name in app.instances:
+        lines += [f"  {_id(name)} --> database", f"  {_id(name)} --> cache"]
+    return "\n".join([*lines, "```", ""])
+
+
+def sizes(plan: Plan) -> str:
+    """What runs, how many and how large, and what follows from it, in Markdown."""
+    edge, app, database, cache = plan.edge, plan.app, plan.database, plan.cache
+    rows = [
+        ("edge", edge.proxy, 1, edge.cpus, edge.memory_mib),
+        ("app", "Flask", len(app.instances), app.cpus, app.memory_mib),
+    ]
+    if not database.external:
+        rows.append(
+            ("database", "MySQL", len(database.shards), database.cpus, database.memory_mib)
+        )
+    if not cache.external:
+        rows.append(
+            ("cache", f"Redis ({cache.mode})", len(cache.nodes), cache.cpus, cache.memory_mib)
+        )
+    cpus = sum(count * each for _, _, count, each, _ in rows)
+    memory = sum(count * each for *_, count, _, each in rows)
+    lines = [
+        f"# Sizes of {plan.stack}",
+        "",
+        f"Target: {plan.target}. Owner: {plan.owner}. "
+        f"Entry: http://{edge.address}:{edge.port} ({edge.proxy}, {edge.algorithm}).",
+        "",
+        "| tier | runs | how many | CPUs each | MiB each |",
+        "| --- | --- | ---: | ---: | ---: |",
+        *(f"| {t} | {r} | {n} | {c:g} | {m} |" for t, r, n, c, m in rows),
+        f"| all | | {sum(row[2] for row in rows)} | {cpus:g} in all | {memory} in all |",
+        "",
+        "| what follows | value |",
+        "| --- | --- |",
+        f"| app workers × threads, each replica | {app.workers} × {app.threads} |",
+        f"| connections to each shard | {connections_wanted(app)} wanted, "
+        f"{'the server decides' if database.external else database.max_connections} allowed |",
+        f"| `crm_orders` | {_orders(plan)} |",
+        f"| cache | {cache.max_memory_mib} MiB of data each, {cache.eviction}, "
+        f"{cache.ttl_seconds} s |",
+    ]
+    return "\n".join([*lines, ""])
+
+
+def _orders(plan: Plan) -> str:
+    orders = plan.database.orders
+    if orders.partition_by == "range":
+        months = orders.partitions[1:-1]
+        return (
+            f"range by `{orders.column}`, {len(months)} months, "
+            f"{months[0].name[2:].replace('_', '-')} to {months[-1].name[2:].replace('_', '-')}"
+        )
+    if orders.partition_by == "hash":
+        return f"hash of `{orders.column}`, {orders.hash_count} partitions"
+    return "not partitioned"
+
+
+def _size(cpus: float, memory_mib: int) -> str:
+    return f"{cpus:g} CPU, {memory_mib} MiB"
+
+
+def _id(name: str) -> str:
+    return name.replace("-", "_")

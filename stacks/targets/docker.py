@@ -1,0 +1,320 @@
+"""Workloads → Docker resources on one machine.
+
+Every workload that others connect to has a network of its own; who may connect joins it. Nothing
+but the edge's port is published, and no other network reaches the outside.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pulumi
+import pulumi_docker as docker
+
+from stacks import images
+from stacks.targets import docker_host
+from stacks.targets.docker_resources import Files, GeneratedSecret, Image, Job
+from stacks.workload import DATA_PATH, FILES_PATH, Health, Instance, Workload
+
+_JOB_SECONDS = 600
+
+
+def generate_secret(name: str) -> pulumi.Output[str]:
+    """A secret made once and kept, even when the stack is destroyed: it opens data that is."""
+    return GeneratedSecret(name, pulumi.ResourceOptions(protect=True)).value
+
+
+def deploy(
+    stack: str,
+    owner: str,
+    workloads: Sequence[Workload],
+    secrets: Mapping[str, pulumi.Input[str]],
+) -> None:
+    """Declare everything ``workloads`` need, each after what it comes after."""
+    target = _Target(stack, owner, workloads, secrets)
+    for workload in workloads:
+        target.add(workload)
+
+
+class _Component(pulumi.ComponentResource):
+    """A workload in the resource tree; what it is made of hangs under it."""
+
+    def __init__(self, name: str, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("crm:docker:Workload", name, None, opts)
+
+
+class _Target:
+    def __init__(
+        self,
+        stack: str,
+        owner: str,
+        workloads: Sequence[Workload],
+        secrets: Mapping[str, pulumi.Input[str]],
+    ) -> None:
+        self._stack = stack
+        self._owner = owner
+        self._secrets = secrets
+        self._present = docker_host.present_images(docker_host.connect())
+        self._images: dict[str, Image] = {}
+        self._running: dict[str, list[pulumi.Resource]] = {}
+        self._containers: dict[str, list[docker.Container]] = {}
+        self._networks = {
+            workload.name: self._network(workload)
+            for workload in workloads
+            if any(port.publish for port in workload.ports)
+            or any(workload.name in other.connects_to for other in workloads)
+        }
+
+    def _name(self, name: str) -> str:
+        return f"crm-{self._stack}-{name}"
+
+    def _label_map(self, workload: Workload) -> dict[str, str]:
+        return {
+            docker_host.STACK_LABEL: self._stack,
+            "crm.tier": workload.tier,
+            "crm.workload": workload.name,
+            "crm.owner": self._owner,
+        }
+
+    def _network(self, workload: Workload) -> docker.Network:
+        published = any(port.publish for port in workload.ports)
+        return docker.Network(
+            f"{workload.name}-network",
+            name=self._name(workload.name),
+            driver="bridge",
+            internal=not published,
+            labels=[
+                docker.NetworkLabelArgs(label=key, value=value)
+                for key, value in sorted(self._label_map(workload).items())
+            ],
+        )
+
+    def _networks_of(self, workload: Workload) -> list[docker.Network]:
+        names = dict.fromkeys((workload.name, *workload.connects_to))
+        return [self._networks[name] for name in names if name in self._networks]
+
+    def _image(self, reference: str) -> tuple[str, Image]:
+        """The name ``reference`` has on this machine, and the resource that sees to it."""
+        name = images.choose(reference, self._present)
+        if name not in self._images:
+            self._images[name] = Image(f"image-{reference.rpartition(':')[0]}", name, _options())
+        return name, self._images[name]
+
+    def add(self, workload: Workload) -> None:
+        """Declare ``workload``: its volumes and files, then its containers or its job."""
+        component = _Component(workload.name)
+        image, image_resource = self._image(workload.image)
+        before = [resource for name in workload.after for resource in self._running[name]]
+        options = _options(parent=component, depends_on=[image_resource, *before])
+        running: list[pulumi.Resource] = []
+        containers: list[docker.Container] = []
+        shared: tuple[docker.Volume, Files] | None = None
+        for instance in workload.instances:
+            files = shared
+            if files is None:
+                files = self._files(workload, instance, image, options, component)
+                if not any(i.files or i.data for i in workload.instances):
+                    shared = files
+            if workload.run_once:
+                running.append(self._job(workload, instance, image, files, options))
+                continue
+            # One after the other, so that an update never takes all of them at once.
+            mine = _options(
+                parent=component,
+                depends_on=[image_resource, *before, *containers[-1:], files[1]],
+                delete_before_replace=workload.stop_first,
+            )
+            containers.append(self._container(workload, instance, image, files, mine))
+        self._containers[workload.name] = containers
+        self._running[workload.name] = [*running, *containers]
+        component.register_outputs({})
+
+    # --- Files -----------------------------------------------------------------------------------
+
+    def _files(
+        self,
+        workload: Workload,
+        instance: Instance,
+        image: str,
+        options: pulumi.ResourceOptions,
+        component: pulumi.Resource,
+    ) -> tuple[docker.Volume, Files]:
+        own = bool(instance.files or instance.data)
+        name = f"{instance.name if own else workload.name}-files"
+        volume = self._volume(workload, name, component, protect=False)
+        data: pulumi.Input[str] = ""
+        if instance.data is not None:
+            data = self._volume(
+                workload, f"{instance.data.name}-data", component, protect=instance.data.protect
+            ).name
+        reload: dict[str, Any] | None = None
+        if workload.reload is not None:
+            reload = {
+                "container": self._name(instance.name),
+                "validate": list(workload.reload.validate),
+                "signal": workload.reload.signal,
+                "networks": [network.name for network in self._networks_of(workload)[1:]],
+                "tmpfs_mib": dict(workload.tmpfs_mib),
+                # A proxy looks its backends up when it loads: new ones make it load again.
+                "backends": [
+                    container.id
+                    for name in workload.connects_to
+                    for container in self._containers[name]
+                ],
+            }
+        props: dict[str, Any] = {
+            "volume": volume.name,
+            "data": data,
+            "image": image,
+            "uid": workload.uid,
+            "files": workload.files_of(instance),
+            "secrets": {name: self._secrets[name] for name in workload.secrets},
+            "labels": self._label_map(workload),
+            "reload": reload,
+        }
+        return volume, Files(name, props, options)
+
+    def _volume(
+        self, workload: Workload, name: str, component: pulumi.Resource, *, protect: bool
+    ) -> docker.Volume:
+        return docker.Volume(
+            name,
+            name=self._name(name),
+            labels=[
+                docker.VolumeLabelArgs(label=key, value=value)
+                for key, value in sorted(self._label_map(workload).items())
+            ],
+            opts=_options(parent=component, protect=protect),
+        )
+
+    # --- What runs -------------------------------------------------------------------------------
+
+    def _job(
+        self,
+        workload: Workload,
+        instance: Instance,
+        image: str,
+        files: tuple[docker.Volume, Files],
+        options: pulumi.ResourceOptions,
+    ) -> Job:
+        props: dict[str, Any] = {
+            "name": self._name(instance.name),
+            "host": instance.host,
+            "image": image,
+            "command": list(workload.command),
+            "uid": workload.uid,
+            "env": {**workload.env, **instance.env},
+            "cpus": workload.cpus,
+            "memory_mib": workload.memory_mib,
+            "tmpfs_mib": dict(workload.tmpfs_mib),
+            "volume": files[0].name,
+            "files_version": files[1].version,
+            "networks": [network.name for network in self._networks_of(workload)],
+            "works_on": [
+                container.id for name in workload.after for container in self._containers[name]
+            ],
+            "labels": self._label_map(workload),
+            "timeout_seconds": _JOB_SECONDS,
+        }
+        return Job(instance.name, props, options)
+
+    def _container(
+        self,
+        workload: Workload,
+        instance: Instance,
+        image: str,
+        files: tuple[docker.Volume, Files],
+        options: pulumi.ResourceOptions,
+    ) -> docker.Container:
+        labels = {**self._label_map(workload), "crm.instance": instance.name}
+        shape: dict[str, Any] = {
+            "image": image,
+            "entrypoints": [workload.command[0]],
+            "command": list(workload.command[1:]),
+            "user": str(workload.uid),
+            "envs": [f"{k}={v}" for k, v in sorted({**workload.env, **instance.env}.items())],
+            "hostname": instance.host,
+            "restart": "unless-stopped",
+            "memory": workload.memory_mib,
+            # Equal to memory: no swap, so that a limit is a limit.
+            "memory_swap": workload.memory_mib,
+            "cpus": f"{workload.cpus:g}",
+            "read_only": True,
+            "tmpfs": docker_host.tmpfs(workload.tmpfs_mib, workload.uid),
+            "security_opts": ["no-new-privileges"],
+            "stop_signal": workload.stop_signal,
+            "stop_timeout": workload.stop_grace_seconds,
+            "destroy_grace_seconds": workload.stop_grace_seconds,
+            "log_driver": "json-file",
+            "log_opts": {"max-file": "3", "max-size": "10m"},
+        }
+        # A file that cannot be reloaded replaces its container, through this label.
+        version: pulumi.Input[str] = "" if workload.reload else files[1].version
+        name: pulumi.Input[str] = self._name(instance.name)
+        if not workload.stop_first:
+            # The new one starts beside the old one, so it needs another name.
+            name = pulumi.Output.from_input(version).apply(
+                lambda v: f"{self._name(instance.name)}-{_short_hash({**shape, **labels}, v)}"
+            )
+        volumes = [
+            docker.ContainerVolumeArgs(
+                volume_name=files[0].name, container_path=FILES_PATH, read_only=True
+            )
+        ]
+        if instance.data is not None:
+            volumes.append(
+                docker.ContainerVolumeArgs(
+                    volume_name=self._name(f"{instance.data.name}-data"),
+                    container_path=DATA_PATH,
+                )
+            )
+        return docker.Container(
+            instance.name,
+            name=name,
+            must_run=True,
+            wait=workload.health is not None,
+            wait_timeout=workload.health.start_seconds if workload.health else None,
+            healthcheck=_healthcheck(workload.health) if workload.health else None,
+            labels=[
+                docker.ContainerLabelArgs(label=key, value=value)
+                for key, value in sorted(labels.items())
+            ]
+            + [docker.ContainerLabelArgs(label="crm.files", value=version)],
+            capabilities=docker.ContainerCapabilitiesArgs(drops=["ALL"]),
+            volumes=volumes,
+            networks_advanced=[
+                docker.ContainerNetworksAdvancedArgs(name=network.name, aliases=[instance.host])
+                for network in self._networks_of(workload)
+            ],
+            ports=[
+                docker.ContainerPortArgs(
+                    internal=port.number, external=port.number, ip=port.publish, protocol="tcp"
+                )
+                for port in workload.ports
+                if port.publish
+            ],
+            opts=options,
+            **shape,
+        )
+
+
+def _options(**options: Any) -> pulumi.ResourceOptions:
+    return pulumi.ResourceOptions(**options)
+
+
+def _short_hash(shape: Mapping[str, Any], version: str) -> str:
+    text = json.dumps([shape, version], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def _healthcheck(health: Health) -> docker.ContainerHealthcheckArgs:
+    return docker.ContainerHealthcheckArgs(
+        tests=["CMD", *health.command],
+        interval=f"{health.interval_seconds}s",
+        timeout=f"{health.timeout_seconds}s",
+        retries=health.retries,
+        start_period=f"{health.start_seconds}s",
+    )

@@ -1,0 +1,60 @@
+"""Whether this machine can carry the stack: asked by ``preview`` and ``up`` before anything else."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Sequence
+
+from stacks.errors import CrmError
+from stacks.targets import docker_host
+from stacks.workload import Workload
+
+
+def check(stack: str, workloads: Sequence[Workload]) -> None:
+    """Raise ``CrmError`` when Docker is away, the stack is too large, or a port is taken."""
+    client = docker_host.connect()
+    info = client.info()
+    source = f"Pulumi.{stack}.yaml"
+    cpus, memory_mib = int(info["NCPU"]), int(info["MemTotal"]) // 2**20
+    for workload in workloads:
+        if workload.cpus > cpus:
+            raise CrmError(
+                f"{source}: crm:{workload.tier}.cpus: {workload.cpus:g} CPUs, but this machine has "
+                f"{cpus}; write {cpus} or less"
+            )
+    lines = [
+        f"{workload.name} {len(workload.instances)} × {workload.memory_mib}"
+        for workload in workloads
+        if not workload.run_once
+    ]
+    wanted = sum(
+        len(workload.instances) * workload.memory_mib
+        for workload in workloads
+        if not workload.run_once
+    )
+    if wanted > memory_mib:
+        raise CrmError(
+            f"{source}: crm:*.memory_mib: {' + '.join(lines)} = {wanted} MiB, but this machine has "
+            f"{memory_mib}; lower memory_mib or the number of instances"
+        )
+    for workload in workloads:
+        for port in workload.ports:
+            if port.publish is not None:
+                _check_port(stack, source, workload, port.publish, port.number)
+
+
+def _check_port(stack: str, source: str, workload: Workload, address: str, port: int) -> None:
+    mine = f"crm-{stack}-"
+    holders = docker_host.holders_of_port(docker_host.connect(), port)
+    if any(name.startswith(mine) for name in holders):
+        return
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address, port))
+        except OSError as error:
+            who = f"the container {holders[0]}" if holders else "another program"
+            raise CrmError(
+                f"{source}: crm:{workload.tier}.port: {address}:{port} cannot be used "
+                f"({error.strerror}; {who} may hold it); write a free port, such as {port + 1}"
+            ) from None

@@ -1,0 +1,239 @@
+"""This machine's Docker, spoken to directly: what the dynamic resources and the checks do there.
+
+Imports the Docker SDK inside functions: the program is loaded for a preview without it.
+"""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from stacks.errors import CrmError
+from stacks.workload import DATA_PATH, FILES_PATH
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+
+STACK_LABEL = "crm.stack"
+_HELPER_SECONDS = 60
+
+
+def connect() -> DockerClient:
+    """A client of the machine's daemon, or ``CrmError`` when none answers."""
+    import docker
+    from docker.errors import DockerException
+
+    try:
+        client = docker.from_env(timeout=300)
+        client.ping()
+    except (DockerException, OSError) as error:
+        raise CrmError(
+            f"Docker does not answer ({_first_line(error)}); start it "
+            "(`systemctl start docker`, or run `make up`, which installs and starts it on Debian)"
+        ) from None
+    return client
+
+
+@contextmanager
+def helper(
+    client: DockerClient, name: str, labels: Mapping[str, str], **options: Any
+) -> Iterator[Any]:
+    """A container of our own named ``name``, gone afterwards; one left by a kill goes first."""
+    remove_container(client, name)
+    container = client.containers.create(name=name, labels=dict(labels), **options)
+    try:
+        yield container
+    finally:
+        container.remove(force=True, v=True)
+
+
+def remove_container(client: DockerClient, name: str) -> None:
+    """Remove the container ``name`` if there is one."""
+    from docker.errors import NotFound
+
+    try:
+        client.containers.get(name).remove(force=True, v=True)
+    except NotFound:
+        return
+
+
+def files_archive(files: Mapping[str, str], secrets: Mapping[str, str], uid: int) -> bytes:
+    """A tar of ``files`` (readable by all) and ``secrets/`` (by ``uid`` alone)."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        _add_folder(archive, "secrets", uid, 0o500)
+        for name, text in sorted(files.items()):
+            _add_file(archive, name, text, uid, 0o444)
+        for name, text in sorted(secrets.items()):
+            _add_file(archive, f"secrets/{name}", text, uid, 0o400)
+    return buffer.getvalue()
+
+
+def owned_folder(uid: int) -> bytes:
+    """A tar that makes the folder it is unpacked in belong to ``uid`` alone."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        _add_folder(archive, ".", uid, 0o700)
+    return buffer.getvalue()
+
+
+def _add_folder(archive: tarfile.TarFile, name: str, uid: int, mode: int) -> None:
+    entry = tarfile.TarInfo(name)
+    entry.type, entry.mode, entry.uid, entry.gid = tarfile.DIRTYPE, mode, uid, uid
+    archive.addfile(entry)
+
+
+def _add_file(archive: tarfile.TarFile, name: str, text: str, uid: int, mode: int) -> None:
+    content = text.encode()
+    entry = tarfile.TarInfo(name)
+    entry.size, entry.mode, entry.uid, entry.gid = len(content), mode, uid, uid
+    archive.addfile(entry, io.BytesIO(content))
+
+
+def write_volume(props: Mapping[str, Any]) -> None:
+    """Fill a files volume (and hand a data volume to its user) through a container that is never
+    started: a read-only root refuses archives even into a mounted volume (moby #43015)."""
+    client = connect()
+    binds = {props["volume"]: {"bind": FILES_PATH, "mode": "rw"}}
+    if props["data"]:
+        binds[props["data"]] = {"bind": DATA_PATH, "mode": "rw"}
+    with helper(
+        client,
+        f"{props['volume']}-writer",
+        props["labels"],
+        image=props["image"],
+        command=["true"],
+        volumes=binds,
+        network_mode="none",
+    ) as container:
+        archive = files_archive(props["files"], props["secrets"], props["uid"])
+        container.put_archive(FILES_PATH, archive)
+        if props["data"]:
+            container.put_archive(DATA_PATH, owned_folder(props["uid"]))
+
+
+def validate(props: Mapping[str, Any]) -> None:
+    """Let the service itself judge the new files, in a container of their own.
+
+    Raises ``CrmError`` with what it said, file and line included, when it refuses them.
+    """
+    reload = props["reload"]
+    if not reload:
+        return
+    client = connect()
+    with helper(
+        client,
+        f"{props['volume']}-validator",
+        props["labels"],
+        image=props["image"],
+        entrypoint=[],
+        command=list(reload["validate"]),
+        user=str(props["uid"]),
+        network=reload["networks"][0] if reload["networks"] else None,
+        tmpfs=tmpfs(reload["tmpfs_mib"], props["uid"]),
+        cap_drop=["ALL"],
+        security_opt=["no-new-privileges"],
+    ) as container:
+        container.put_archive("/", _parents(FILES_PATH))
+        container.put_archive(FILES_PATH, files_archive(props["files"], {}, props["uid"]))
+        container.start()
+        status = int(container.wait(timeout=_HELPER_SECONDS)["StatusCode"])
+        if status != 0:
+            raise CrmError(
+                f"{reload['container']}: the new configuration is refused and not in use: "
+                f"{tail(container, 5)}"
+            )
+
+
+def _parents(path: str) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        _add_folder(archive, path.lstrip("/"), 0, 0o755)
+    return buffer.getvalue()
+
+
+def signal(props: Mapping[str, Any]) -> None:
+    """Tell the running service that its files changed, if it runs."""
+    from docker.errors import APIError, NotFound
+
+    reload = props["reload"]
+    if not reload:
+        return
+    try:
+        container = connect().containers.get(reload["container"])
+        if container.status == "running":
+            container.kill(signal=reload["signal"])
+    except NotFound:
+        return  # It reads the new files when it starts.
+    except APIError as error:
+        raise CrmError(f"{reload['container']}: cannot be told to reload: {error}") from None
+
+
+def run_job(props: Mapping[str, Any]) -> None:
+    """Run a container to its end. Raises ``CrmError`` with its last lines when it fails."""
+    client = connect()
+    networks = props["networks"]
+    with helper(
+        client,
+        props["name"],
+        props["labels"],
+        image=props["image"],
+        entrypoint=[],
+        command=list(props["command"]),
+        user=str(props["uid"]),
+        environment=dict(props["env"]),
+        hostname=props["host"],
+        network=networks[0] if networks else None,
+        volumes={props["volume"]: {"bind": FILES_PATH, "mode": "ro"}},
+        tmpfs=tmpfs(props["tmpfs_mib"], props["uid"]),
+        read_only=True,
+        cap_drop=["ALL"],
+        security_opt=["no-new-privileges"],
+        mem_limit=f"{int(props['memory_mib'])}m",
+        nano_cpus=int(float(props["cpus"]) * 1e9),
+    ) as container:
+        for network in networks[1:]:
+            client.networks.get(network).connect(container)
+        container.start()
+        status = int(container.wait(timeout=int(props["timeout_seconds"]))["StatusCode"])
+        if status != 0:
+            raise CrmError(
+                f"{props['name']}: the job failed (exit {status}): {tail(container, 5)}"
+            )
+
+
+def tmpfs(sizes_mib: Mapping[str, Any], uid: int) -> dict[str, str]:
+    """Mount options of tmpfs folders: path → options."""
+    return {
+        path: f"rw,noexec,nosuid,nodev,size={int(size)}m,mode=0700,uid={uid},gid={uid}"
+        for path, size in sorted(sizes_mib.items())
+    }
+
+
+def tail(container: Any, lines: int) -> str:
+    """The last ``lines`` lines a container said, on one line."""
+    text = container.logs(tail=lines).decode(errors="replace")
+    return " | ".join(line.strip() for line in text.splitlines() if line.strip()) or "it said nothing"
+
+
+def present_images(client: DockerClient) -> set[str]:
+    """Every image reference this machine has."""
+    return {tag for image in client.images.list() for tag in image.tags}
+
+
+def holders_of_port(client: DockerClient, port: int) -> Sequence[str]:
+    """Names of the running containers that publish host ``port``."""
+    return sorted(
+        container.name
+        for container in client.containers.list()
+        for bindings in (container.ports or {}).values()
+        for binding in bindings or ()
+        if int(binding["HostPort"]) == port
+    )
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).splitlines()[0][:200] if str(error) else type(error).__name__

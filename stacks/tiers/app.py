@@ -1,0 +1,56 @@
+"""The app tier: the CRM's replicas, and the job that makes the schema before them."""
+
+from collections.abc import Mapping
+
+from stacks.plan import Plan
+from stacks.tiers.probe import http_get
+from stacks.workload import Health, Instance, Port, Workload
+
+_UID = 10001
+
+
+def workloads(plan: Plan, files: Mapping[str, str], image: str) -> list[Workload]:
+    """The schema job, then the CRM. Replicas start before those they replace are stopped."""
+    app = plan.app
+    needs = tuple(
+        name
+        for name, external in (("database", plan.database.external), ("cache", plan.cache.external))
+        if not external
+    )
+    return [
+        Workload(
+            name="schema",
+            tier="database",
+            image=image,
+            command=("python3", "-m", "crm", "schema"),
+            uid=_UID,
+            cpus=0.5,
+            memory_mib=128,
+            instances=(Instance(name="schema", host="schema"),),
+            env={"CRM_INSTANCE": "schema"},
+            files={"app.json": files["app/job.json"], "schema.sql": files["mysql/schema.sql"]},
+            secrets=("database_owner_password",),
+            run_once=True,
+            after=tuple(name for name in needs if name == "database"),
+            connects_to=tuple(name for name in needs if name == "database"),
+        ),
+        Workload(
+            name="app",
+            tier="app",
+            image=image,
+            command=("python3", "-m", "crm", "serve"),
+            uid=_UID,
+            cpus=app.cpus,
+            memory_mib=app.memory_mib,
+            instances=tuple(
+                Instance(name=name, host=name, env={"CRM_INSTANCE": name})
+                for name in app.instances
+            ),
+            files={"app.json": files["app/app.json"]},
+            secrets=("cache_password", "database_app_password"),
+            ports=(Port(name="http", number=app.port),),
+            health=Health(command=http_get(app.port, "/readyz")),
+            after=("schema", *needs),
+            connects_to=needs,
+        ),
+    ]

@@ -1,0 +1,46 @@
+"""The database tier: one MySQL server with its own volume for each shard."""
+
+from collections.abc import Mapping
+
+from stacks.plan import Plan
+from stacks.workload import Data, Health, Instance, Port, Workload
+
+
+def workloads(plan: Plan, files: Mapping[str, str]) -> list[Workload]:
+    """The shards, or nothing where the stack uses a database that exists already."""
+    database = plan.database
+    if database.external:
+        return []
+    probe = ("mysql", "--defaults-file=/run/crm/client.cnf", "-e", "SELECT 1")
+    return [
+        Workload(
+            name="database",
+            tier="database",
+            image=database.image,
+            command=("sh", "/etc/crm/start.sh"),
+            uid=999,
+            cpus=database.cpus,
+            memory_mib=database.memory_mib,
+            instances=tuple(
+                Instance(
+                    name=shard.name,
+                    host=shard.host,
+                    files={"my.cnf": files[f"mysql/{shard.name}/my.cnf"]},
+                    data=Data(name=shard.name, protect=True),
+                )
+                for shard in database.shards
+            ),
+            files={"start.sh": files["mysql/start.sh"]},
+            secrets=(
+                "database_app_password",
+                "database_owner_password",
+                "database_root_password",
+            ),
+            ports=(Port(name="mysql", number=database.shards[0].port),),
+            # The first start makes the data directory, which takes a minute on a slow disk.
+            health=Health(command=probe, timeout_seconds=5, start_seconds=240),
+            stop_first=True,
+            # A server that is killed while it writes must recover first; give it time to stop.
+            stop_grace_seconds=120,
+        )
+    ]

@@ -1,0 +1,44 @@
+"""The edge: the load balancer that people come in by."""
+
+from collections.abc import Mapping
+
+from stacks.plan import Plan
+from stacks.tiers.probe import http_get
+from stacks.workload import FILES_PATH, Health, Instance, Port, Reload, Workload
+
+
+def workloads(plan: Plan, files: Mapping[str, str]) -> list[Workload]:
+    """One proxy. Changed files are validated, then reloaded: it is not replaced for them."""
+    edge = plan.edge
+    if edge.proxy == "haproxy":
+        name, uid = "haproxy.cfg", 99
+        validate = ("haproxy", "-c", "-f", f"{FILES_PATH}/{name}")
+        command = ("haproxy", "-W", "-db", "-f", f"{FILES_PATH}/{name}")
+        # The master re-executes itself on USR2 and old workers finish what they have.
+        reload_signal, stop_signal = "SIGUSR2", "SIGUSR1"
+    else:
+        name, uid = "nginx.conf", 101
+        validate = ("nginx", "-t", "-c", f"{FILES_PATH}/{name}")
+        command = ("nginx", "-c", f"{FILES_PATH}/{name}", "-g", "daemon off;")
+        reload_signal, stop_signal = "SIGHUP", "SIGQUIT"
+    return [
+        Workload(
+            name="edge",
+            tier="edge",
+            image=edge.image,
+            command=command,
+            uid=uid,
+            cpus=edge.cpus,
+            memory_mib=edge.memory_mib,
+            instances=(Instance(name="edge", host="edge"),),
+            files={name: files[f"{edge.proxy}/{name}"]},
+            ports=(Port(name="http", number=edge.port, publish=edge.address),),
+            health=Health(command=http_get(edge.port, "/edge/healthz")),
+            reload=Reload(validate=validate, signal=reload_signal),
+            # One address on one machine: the port is free only when the old one is gone.
+            stop_first=True,
+            stop_signal=stop_signal,
+            after=("app",),
+            connects_to=("app",),
+        )
+    ]

@@ -1,0 +1,100 @@
+"""A thing to run, said once: both targets read the same list of workloads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+FILES_PATH = "/etc/crm"
+"""Where a workload finds its rendered files, and its secrets under ``secrets/``."""
+
+DATA_PATH = "/data"
+"""Where a workload with ``data`` finds its volume."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Port:
+    """A TCP port a workload listens on; ``publish`` is the host address it is offered at."""
+
+    name: str
+    number: int
+    publish: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """A command that succeeds when the workload can serve; times in seconds."""
+
+    command: tuple[str, ...]
+    interval_seconds: int = 2
+    timeout_seconds: int = 3
+    retries: int = 5
+    start_seconds: int = 60
+    """How long it may take to become healthy for the first time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reload:
+    """How changed files take effect without a restart: ``validate`` runs on the new files in a
+    container of their own; if it succeeds they are put in place and ``signal`` is sent."""
+
+    validate: tuple[str, ...]
+    signal: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Data:
+    """A volume at ``/data``. ``protect`` keeps it when the stack is destroyed."""
+
+    name: str
+    protect: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instance:
+    """One running copy. ``host`` is the name others reach it by; ``files`` (name → text) are its
+    own, beside those of its workload."""
+
+    name: str
+    host: str
+    env: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
+    data: Data | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workload:
+    """A service or a job and everything a target needs to run it.
+
+    ``cpus`` are cores and ``memory_mib`` MiB, for each instance. ``files`` map names under
+    ``FILES_PATH`` to text. ``reload`` of ``None`` means that a changed file replaces the instance.
+    ``stop_first`` says that an instance is stopped before its successor starts, as one that owns
+    a volume must be. ``after`` and ``connects_to`` name other workloads: what must be there
+    before, and what it may open connections to (networks follow from the latter).
+    """
+
+    name: str
+    tier: str
+    image: str
+    command: tuple[str, ...]
+    uid: int
+    cpus: float
+    memory_mib: int
+    instances: tuple[Instance, ...]
+    env: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
+    secrets: tuple[str, ...] = ()
+    ports: tuple[Port, ...] = ()
+    tmpfs_mib: Mapping[str, int] = field(default_factory=lambda: {"/run/crm": 8, "/tmp": 16})  # noqa: S108
+    health: Health | None = None
+    reload: Reload | None = None
+    stop_first: bool = False
+    stop_signal: str = "SIGTERM"
+    stop_grace_seconds: int = 30
+    run_once: bool = False
+    after: tuple[str, ...] = ()
+    connects_to: tuple[str, ...] = ()
+
+    def files_of(self, instance: Instance) -> dict[str, str]:
+        """All files ``instance`` sees, by name, sorted."""
+        return dict(sorted({**self.files, **instance.files}.items()))
