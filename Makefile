@@ -1,0 +1,79 @@
+# Every verb brings what it needs first and says so; `make help` lists them.
+STACK ?= dev
+PYTHON ?= python3
+ARGS ?=
+
+# Bytecode goes to one place outside the sources, so that it is warm and never litters.
+export PYTHONPYCACHEPREFIX := $(CURDIR)/.crm/cache/pycache
+
+CRM := .venv/bin/crm
+BOOTSTRAP := $(PYTHON) -m stacks.bootstrap
+
+.DEFAULT_GOAL := help
+.PHONY: help up down preview outputs test lint render golden bench clean python environment
+
+help: ## Show this list
+	@echo "Usage: make <verb> [STACK=dev]   (stacks: stacks/config/Pulumi.<stack>.yaml)"
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s  %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@echo "YES=1 asks nothing; PYTHON=python3.12 names the Python to begin with."
+
+up: python ## From nothing to a running CRM; prints its URL
+	@$(BOOTSTRAP) up $(STACK)
+	@$(CRM) up $(STACK) --yes
+
+down: environment ## Take the stack down; data volumes and their credentials stay
+	@$(CRM) destroy $(STACK) --yes
+
+preview: python ## Show what `make up` would change
+	@$(BOOTSTRAP) up $(STACK)
+	@$(CRM) preview $(STACK)
+
+outputs: environment ## Show the stack's URL and other outputs
+	@$(CRM) outputs $(STACK)
+
+test: python ## Lint, then the whole suite, live tests included (ARGS="-k name" picks)
+	@$(BOOTSTRAP) test
+	@$(MAKE) --no-print-directory lint
+	@.venv/bin/python -m pytest $(ARGS)
+
+lint: environment ## Style, formatting and types
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/mypy
+
+render: environment ## Write the stack's files to .crm/rendered/<stack> for review
+	@$(CRM) render $(STACK) -o .crm/rendered/$(STACK)
+
+golden: environment ## Refresh the reviewed trees under tests/golden
+	@$(CRM) render --all -o tests/golden
+
+bench: python ## Measure rendering, preview and a no-op up
+	@$(BOOTSTRAP) test
+	@.venv/bin/python -m tests.bench $(ARGS)
+
+clean: ## Remove the environment and caches; state, secrets and what runs stay
+	@rm -rf .venv .crm/cache .crm/rendered .mypy_cache .ruff_cache .pytest_cache *.egg-info
+
+environment: python
+	@$(BOOTSTRAP) dev
+
+# Without a Python nothing can ask or explain, so this one step is the Makefile's own.
+python:
+	@mkdir -p -m 0700 .crm
+	@new_enough() { $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }; \
+	if new_enough; then exit 0; fi; \
+	if command -v $(PYTHON) >/dev/null || ! command -v apt-get >/dev/null || [ "$$(id -u)" != 0 ]; then \
+	  echo "error: $(PYTHON) is missing or older than 3.11; install Python 3.11 or later" \
+	    "(Debian 12 and later: sudo apt-get install python3 python3-venv)," \
+	    "or name one: make PYTHON=python3.12" >&2; exit 1; \
+	fi; \
+	echo "Missing: Python 3.11 or later. It would come from the Debian packages python3 and" \
+	  "python3-venv (apt-get, as root)."; \
+	if [ -t 0 ] && [ "$$YES" != 1 ]; then \
+	  printf 'Install it? [y/N] '; read -r answer; \
+	  case "$$answer" in [yY]*) ;; *) echo "Nothing was changed."; exit 1 ;; esac; \
+	fi; \
+	export DEBIAN_FRONTEND=noninteractive; \
+	apt-get -qq update; apt-get -qq install --yes --no-install-recommends python3 python3-venv \
+	  || { echo "error: apt-get could not install python3; see its message above" >&2; exit 1; }; \
+	new_enough || { echo "error: this Debian's python3 is older than 3.11; use Debian 12 or later" >&2; exit 1; }
