@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from docker import DockerClient
 
 __all__ = [
-    "DEFAULT_BASE",
+    "APP_BASE",
     "DEFAULT_REFERENCES",
     "ImageUse",
     "app_files",
@@ -36,7 +36,8 @@ __all__ = [
 ]
 
 APP = "crm-app"
-DEFAULT_BASE = "debian:13.1-slim"
+APP_BASE = "debian:13.1-slim"
+"""What the app's image is built on; with it come the Python and the glibc its wheels are for."""
 DEFAULT_REFERENCES = ("nginx:1.28.0", "haproxy:3.2.4", "mysql:8.4.6", "redis:8.2.1")
 """What the stacks in this repository use unless they say otherwise."""
 
@@ -98,10 +99,10 @@ def present_names() -> frozenset[str]:
         return images_build.local_names(client)
 
 
-def ensure(reference: str, report: Report, *, base: str = DEFAULT_BASE) -> str:
+def ensure(reference: str, report: Report) -> str:
     """Have the image on this machine; returns the name it has here.
 
-    Present: nothing happens. The app's image is built on ``base``; any other is pulled, else its
+    Present: nothing happens. The app's image is built from ``app/``; any other is pulled, else its
     equivalent is built. ``report`` gets a sentence before and after whatever takes long.
     Raises CrmError with the way out when the image cannot be had.
     """
@@ -113,14 +114,12 @@ def ensure(reference: str, report: Report, *, base: str = DEFAULT_BASE) -> str:
             return name
         with images_build.lock(report):
             # Another process may have made it while this one waited for the lock.
-            return _found(client, reference) or _obtain(client, reference, report, base)
+            return _found(client, reference) or _obtain(client, reference, report)
 
 
-def build_equivalents(
-    references: Iterable[str], report: Report, *, base: str = DEFAULT_BASE
-) -> dict[str, str]:
+def build_equivalents(references: Iterable[str], report: Report) -> dict[str, str]:
     """Make every image that is missing (pulled, else built); reference → its name here."""
-    return {reference: ensure(reference, report, base=base) for reference in references}
+    return {reference: ensure(reference, report) for reference in references}
 
 
 def images_report(references: Iterable[str]) -> list[ImageUse]:
@@ -163,7 +162,7 @@ def _found(client: "DockerClient", reference: str) -> str | None:
     return name if name in present or short(name) in present else None
 
 
-def _obtain(client: "DockerClient", reference: str, report: Report, base: str) -> str:
+def _obtain(client: "DockerClient", reference: str, report: Report) -> str:
     """Make a missing image while the lock is held; its name here."""
     from stacks import images_build
 
@@ -174,7 +173,7 @@ def _obtain(client: "DockerClient", reference: str, report: Report, base: str) -
                 f"image {reference}: app/ has changed meanwhile and its image is {current} now; "
                 "run the command again"
             )
-        floor = _found(client, base) or _obtain(client, base, report, base)
+        floor = _found(client, APP_BASE) or _obtain(client, APP_BASE, report)
         return images_build.build_app(client, reference, floor, app_files(), report)
 
     reason = images_build.pull(client, reference, report)
@@ -202,22 +201,18 @@ def _obtain(client: "DockerClient", reference: str, report: Report, base: str) -
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """``python -m stacks.images ensure [--base REF] REF…``: what bootstrap runs in the environment.
+    """``python -m stacks.images ensure REF…``: what bootstrap runs in the environment.
 
     ``app`` as a REF means the app's image. Exit code 1 with one sentence when one cannot be had.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    base = DEFAULT_BASE
-    if words[1:2] == ["--base"] and len(words) > 2:
-        base = words[2]
-        del words[1:3]
     if len(words) < 2 or words[0] != "ensure" or any(word.startswith("-") for word in words):
-        print("usage: python -m stacks.images ensure [--base REF] REF...", file=sys.stderr)
+        print("usage: python -m stacks.images ensure REF...", file=sys.stderr)
         return 2
     try:
         for word in words[1:]:
             reference = app_reference() if word == "app" else word
-            ensure(reference, lambda line: print(f"  {line}", flush=True), base=base)
+            ensure(reference, lambda line: print(f"  {line}", flush=True))
     except CrmError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

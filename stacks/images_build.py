@@ -9,6 +9,7 @@ import hashlib
 import io
 import os
 import platform
+import re
 import subprocess
 import sys
 import tarfile
@@ -16,7 +17,7 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 
 from stacks import paths
 from stacks.errors import CrmError
@@ -38,8 +39,8 @@ PROBE_SECONDS = 10
 SILENCE_SECONDS = 600
 """How long a pull or a build may say nothing before it counts as stuck."""
 
-_unreachable: dict[str, str] = {}
-"""Registries that did not answer in this run, and why: asked once, not once an image."""
+_unreachable: set[str] = set()
+"""Registries that did not answer in this run: asked once, not once an image."""
 
 
 @contextlib.contextmanager
@@ -97,30 +98,36 @@ def pull(client: "DockerClient", reference: str, report: Report) -> str | None:
     """Pull the image; None when it is here, else why it could not be had, as half a sentence.
 
     The daemon is asked about the registry first, with a short time limit, so that a machine
-    without a registry loses seconds and not minutes.
+    without a registry loses seconds and not minutes. Raises CrmError when the registry answers
+    that there is no such image: a mistyped tag must not quietly become something else.
     """
-    from docker.errors import APIError
+    from docker.errors import APIError, NotFound
     from requests.exceptions import RequestException
 
     registry = registry_of(reference)
     if registry in _unreachable:
-        return _unreachable[registry]
+        return f"{registry} does not answer"
     started = time.monotonic()
     try:
         with docker_client(PROBE_SECONDS) as probe:
             probe.images.get_registry_data(reference)
+    except NotFound as error:
+        raise CrmError(
+            f"image {reference}: {registry} does not have it ({reason_of(error)}); "
+            "name one that exists under `images` in the stack file"
+        ) from None
     except (APIError, RequestException) as error:
-        reason = f"{registry}: {reason_of(error)}"
-        if not isinstance(error, APIError) or error.is_server_error():
-            _unreachable[registry] = reason
-        return reason
+        if isinstance(error, APIError) and not error.is_server_error():
+            return f"{registry} says: {reason_of(error)}"
+        _unreachable.add(registry)
+        return f"{registry} does not answer: {reason_of(error)}"
     report(f"pulling {reference} from {registry}")
     try:
         for event in client.api.pull(reference, stream=True, decode=True):
             if "error" in event:
-                return f"{registry}: {event['error']}"
+                return f"{registry} says: {event['error']}"
     except (APIError, RequestException) as error:
-        return f"{registry}: {reason_of(error)}"
+        return f"{registry} stopped answering: {reason_of(error)}"
     report(f"pulled {reference} in {time.monotonic() - started:.0f} s")
     return None
 
@@ -275,7 +282,7 @@ def wheels(requirements: bytes, report: Report) -> Path:
     return folder
 
 
-def reason_of(error: Any) -> str:
-    """An SDK error as part of one line: the daemon's own words, without addresses of its API."""
-    text = getattr(error, "explanation", None) or str(error)
-    return " ".join(str(text).split())[:300]
+def reason_of(error: Exception) -> str:
+    """An SDK error as part of one line: the daemon's own words, without the address it asked."""
+    text = " ".join(str(getattr(error, "explanation", None) or error).split())
+    return re.sub(r'^Get "[^"]*": ', "", text)[:300]
