@@ -10,7 +10,7 @@ CRM := .venv/bin/crm
 BOOTSTRAP := $(PYTHON) -m stacks.bootstrap
 
 .DEFAULT_GOAL := help
-.PHONY: help up down preview outputs test lint render golden bench clean python environment
+.PHONY: help up down preview outputs test lint render golden bench clean python base dev
 
 help: ## Show this list
 	@echo "Usage: make <verb> [STACK=dev]   (stacks: stacks/config/Pulumi.<stack>.yaml)"
@@ -21,14 +21,14 @@ up: python ## From nothing to a running CRM; prints its URL
 	@$(BOOTSTRAP) up $(STACK)
 	@$(CRM) up $(STACK) --yes
 
-down: environment ## Take the stack down; data volumes and their credentials stay
+down: base ## Take the stack down; data volumes and their credentials stay
 	@$(CRM) destroy $(STACK) --yes
 
 preview: python ## Show what `make up` would change
 	@$(BOOTSTRAP) up $(STACK)
 	@$(CRM) preview $(STACK)
 
-outputs: environment ## Show the stack's URL and other outputs
+outputs: base ## Show the stack's URL and other outputs
 	@$(CRM) outputs $(STACK)
 
 test: python ## Lint, then the whole suite, live tests included (ARGS="-k name" picks)
@@ -36,15 +36,15 @@ test: python ## Lint, then the whole suite, live tests included (ARGS="-k name" 
 	@$(MAKE) --no-print-directory lint
 	@.venv/bin/python -m pytest $(ARGS)
 
-lint: environment ## Style, formatting and types
+lint: dev ## Style, formatting and types
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
 
-render: environment ## Write the stack's files to .crm/rendered/<stack> for review
+render: base ## Write the stack's files to .crm/rendered/<stack> for review
 	@$(CRM) render $(STACK) -o .crm/rendered/$(STACK)
 
-golden: environment ## Refresh the reviewed trees under tests/golden
+golden: base ## Refresh the reviewed trees under tests/golden
 	@$(CRM) render --all -o tests/golden
 
 bench: python ## Measure rendering, preview and a no-op up
@@ -54,8 +54,8 @@ bench: python ## Measure rendering, preview and a no-op up
 clean: ## Remove the environment and caches; state, secrets and what runs stay
 	@rm -rf .venv .crm/cache .crm/rendered .mypy_cache .ruff_cache .pytest_cache *.egg-info
 
-environment: python
-	@$(BOOTSTRAP) dev
+base dev: python
+	@$(BOOTSTRAP) $@
 
 # Without a Python nothing can ask or explain, so this one step is the Makefile's own.
 python:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from stacks import paths
-from stacks.bootstrap_plan import Facts, Verb, extras
+from stacks.bootstrap_plan import Facts, Verb, extras, needs_docker
 from stacks.errors import CrmError
 from stacks.images import choose
 from stacks.images_recipes import short
@@ -34,10 +34,10 @@ def gather(verb: Verb, stack: str | None) -> Facts:
     environment = environment_state(verb)
     docker: DockerState = "answers"
     detail = ""
-    if verb != "dev":
+    if needs_docker(verb):
         docker, detail = docker_state()
     images: tuple[str, ...] | None = ()
-    if verb != "dev":
+    if needs_docker(verb):
         known = environment == "ready" and docker == "answers"
         images = missing_images(stack) if known else None
     missing = images is None or any(not name.startswith("crm-app:") for name in images)
@@ -53,7 +53,7 @@ def gather(verb: Verb, stack: str | None) -> Facts:
         docker=docker,
         docker_detail=detail,
         images=images,
-        registry=registry_answers() if missing and verb != "dev" else None,
+        registry=registry_answers() if missing and needs_docker(verb) else None,
         debootstrap=shutil.which("debootstrap") is not None,
         free_bytes=min(free_bytes(paths.ROOT), free_bytes(Path("/var/lib/docker"))),
         pulumi=shutil.which("pulumi") is not None,

@@ -10,7 +10,7 @@ GIB = 1024**3
 DISK_GIB = 6
 """Room for packages, images, volumes and the Python environment, measured at 3.5 GiB."""
 
-Verb = Literal["up", "test", "dev"]
+Verb = Literal["up", "test", "dev", "base"]
 Action = Literal["python", "environment", "docker", "daemon", "debootstrap", "images"]
 
 
@@ -62,7 +62,11 @@ class Step:
 
 def extras(verb: Verb) -> str:
     """The optional dependencies a verb needs in the environment: people who deploy need none."""
-    return "" if verb == "up" else "dev"
+    return "" if verb in {"up", "base"} else "dev"
+
+
+def needs_docker(verb: Verb) -> bool:
+    return verb in {"up", "test"}
 
 
 def plan(facts: Facts) -> list[Step]:
@@ -76,7 +80,7 @@ def plan(facts: Facts) -> list[Step]:
         wanted = f"pip install -e {requirement(facts.verb)}"
         row = Row("Python environment", f"package index: {wanted}, into .venv", False)
         steps.append(Step("environment", f"Python environment: {wanted}", (row,)))
-    if facts.verb == "dev":
+    if not needs_docker(facts.verb):
         return steps
     if facts.docker == "absent":
         row = Row("Docker", "Debian package docker.io", True)
@@ -121,7 +125,7 @@ def requirement(verb: Verb) -> str:
 
 def obstacles(facts: Facts, steps: list[Step]) -> list[str]:
     """Why the plan cannot be carried out here, each with the way out; empty when it can."""
-    found = [*_docker_obstacles(facts)] if facts.verb != "dev" else []
+    found = [*_docker_obstacles(facts)] if needs_docker(facts.verb) else []
     actions = {step.action for step in steps}
     again = f"then run `{command(facts)}` again"
     may_apt = facts.apt and facts.root
@@ -190,7 +194,7 @@ def command(facts: Facts) -> str:
     """What the person typed, as far as it can be told."""
     if facts.verb == "up":
         return "make up" if facts.stack in {None, "dev"} else f"make up STACK={facts.stack}"
-    return "make test" if facts.verb == "test" else "make lint"
+    return {"test": "make test", "dev": "make lint", "base": "make render"}[facts.verb]
 
 
 def table(facts: Facts, steps: list[Step]) -> str:
@@ -203,9 +207,9 @@ def table(facts: Facts, steps: list[Step]) -> str:
     first, second = (max(len(line[column]) for line in lines) for column in (0, 1))
     text = [f"Missing for `{command(facts)}`:", ""]
     text += [f"  {a:<{first}}  {b:<{second}}  {c}" for a, b, c in lines]
-    if facts.images is None and facts.registry is None and facts.verb != "dev":
+    if facts.images is None and facts.registry is None and needs_docker(facts.verb):
         text += ["", "  Images that no registry can give are built here from Debian packages."]
-    if facts.verb != "dev" and not facts.pulumi:
+    if needs_docker(facts.verb) and not facts.pulumi:
         text += ["", f"  {ENGINE_NOTE}"]
     return "\n".join(text)
 
@@ -215,7 +219,7 @@ ENGINE_NOTE = "No Pulumi CLI on PATH: the embedded engine deploys. The CLI: pulu
 
 def ready_line(facts: Facts) -> str:
     """The one line when nothing is missing."""
-    if facts.verb == "dev":
+    if not needs_docker(facts.verb):
         return "Ready: Python environment."
     engine = "Pulumi CLI." if facts.pulumi else f"embedded engine. {ENGINE_NOTE}"
     return f"Ready: Python environment, Docker {facts.docker_detail}, images, {engine}"
