@@ -32,7 +32,7 @@ def main() -> None:
     """Declare the stack that Pulumi asks for."""
     stack = pulumi.get_stack()
     planned = plan.make(stack, spec.parse(_config(), f"Pulumi.{stack}.yaml"))
-    files = render.tree(planned)
+    files = render.Renderer().tree(planned)
     workloads = tiers.workloads(planned, files, images.app_reference(ROOT))
     docker_checks.check(stack, workloads)
     secrets = {

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 from stacks import mysql_settings
 from stacks.errors import CrmError
@@ -308,7 +309,7 @@ def _cache(spec: StackSpec) -> CachePlan:
 def _split(total: int, parts: int) -> tuple[tuple[int, int], ...]:
     """``total`` things in ``parts`` runs whose lengths differ by one at most: (first, last)s."""
     edges = [total * i // parts for i in range(parts + 1)]
-    return tuple((a, b - 1) for a, b in zip(edges, edges[1:], strict=False))
+    return tuple((a, b - 1) for a, b in pairwise(edges))
 
 
 def _secrets(spec: StackSpec) -> dict[str, SecretReference | None]:

@@ -23,7 +23,7 @@ from jinja2.exceptions import TemplateSyntaxError
 
 from stacks import summary
 from stacks.errors import CrmError
-from stacks.paths import CACHE, TEMPLATES
+from stacks.paths import CACHE, LOCAL, TEMPLATES
 from stacks.plan import Plan
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -35,39 +35,67 @@ class _Text(str):
     __slots__ = ()
 
 
-def tree(plan: Plan, templates: Path = TEMPLATES) -> dict[str, str]:
-    """Every rendered file of ``plan``: path (relative, with ``/``) → text, sorted by path.
+class Renderer:
+    """The Jinja environment: strict, no auto-escape (these are not HTML), cached bytecode."""
 
-    Raises ``CrmError`` when a template is missing, broken, or names what the plan does not have.
-    """
-    render = _Renderer(templates)
-    files = {
-        "summary.md": summary.sizes(plan),
-        "topology.md": summary.topology(plan),
-        "app/app.json": render("app/app.json.j2", settings=_app_settings(plan)),
-        "app/job.json": render("app/app.json.j2", settings=_job_settings(plan)),
-        "mysql/schema.sql": render("mysql/schema.sql.j2", database=plan.database),
-    }
-    name = "haproxy.cfg" if plan.edge.proxy == "haproxy" else "nginx.conf"
-    path = f"{plan.edge.proxy}/{name}"
-    files[path] = render(f"{path}.j2", edge=plan.edge, stack=plan.stack)
-    if not plan.database.external:
-        files["mysql/start.sh"] = render("mysql/start.sh.j2", database=plan.database)
-        for shard in plan.database.shards:
-            files[f"mysql/{shard.name}/my.cnf"] = render(
-                "mysql/my.cnf.j2", database=plan.database, shard=shard
-            )
-    if not plan.cache.external:
-        files["redis/start.sh"] = render("redis/start.sh.j2", cache=plan.cache)
-        for node in plan.cache.nodes:
-            files[f"redis/{node.name}/redis.conf"] = render(
-                "redis/redis.conf.j2", cache=plan.cache, node=node
-            )
-            if plan.cache.mode == "cluster":
-                files[f"redis/{node.name}/join.sh"] = render(
-                    "redis/join.sh.j2", cache=plan.cache, node=node
+    def __init__(self, templates: Path = TEMPLATES) -> None:
+        self._environment = Environment(
+            loader=FileSystemLoader(templates),
+            bytecode_cache=_bytecode_cache(),
+            undefined=StrictUndefined,
+            autoescape=False,  # noqa: S701 (configuration files, not HTML)
+            trim_blocks=True,
+            lstrip_blocks=True,
+            keep_trailing_newline=True,
+            finalize=_finalize,
+        )
+        self._environment.filters["json"] = _json
+
+    def tree(self, plan: Plan) -> dict[str, str]:
+        """Every rendered file of ``plan``: path (relative, with ``/``) → text, sorted by path.
+
+        Raises ``CrmError`` when a template is missing, broken, or names what the plan has not.
+        """
+        render = self._render
+        files = {
+            "summary.md": summary.sizes(plan),
+            "topology.md": summary.topology(plan),
+            "app/app.json": render("app/app.json.j2", settings=_app_settings(plan)),
+            "app/job.json": render("app/app.json.j2", settings=_job_settings(plan)),
+            "mysql/schema.sql": render("mysql/schema.sql.j2", database=plan.database),
+        }
+        name = "haproxy.cfg" if plan.edge.proxy == "haproxy" else "nginx.conf"
+        path = f"{plan.edge.proxy}/{name}"
+        files[path] = render(f"{path}.j2", edge=plan.edge, stack=plan.stack)
+        if not plan.database.external:
+            files["mysql/start.sh"] = render("mysql/start.sh.j2", database=plan.database)
+            for shard in plan.database.shards:
+                files[f"mysql/{shard.name}/my.cnf"] = render(
+                    "mysql/my.cnf.j2", database=plan.database, shard=shard
                 )
-    return dict(sorted(files.items()))
+        if not plan.cache.external:
+            files["redis/start.sh"] = render("redis/start.sh.j2", cache=plan.cache)
+            for node in plan.cache.nodes:
+                files[f"redis/{node.name}/redis.conf"] = render(
+                    "redis/redis.conf.j2", cache=plan.cache, node=node
+                )
+                if plan.cache.mode == "cluster":
+                    files[f"redis/{node.name}/join.sh"] = render(
+                        "redis/join.sh.j2", cache=plan.cache, node=node
+                    )
+        return dict(sorted(files.items()))
+
+    def _render(self, template: str, **values: object) -> str:
+        try:
+            return self._environment.get_template(template).render(values)
+        except TemplateNotFound as error:
+            raise CrmError(f"templates/{error.name}: there is no such template") from None
+        except TemplateSyntaxError as error:
+            raise CrmError(f"templates/{template}:{error.lineno}: {error.message}") from None
+        except UndefinedError as error:
+            raise CrmError(
+                f"templates/{template}: {error.message}; its first line names the type it takes"
+            ) from None
 
 
 def _app_settings(plan: Plan) -> dict[str, object]:
@@ -119,36 +147,15 @@ def _job_settings(plan: Plan) -> dict[str, object]:
     }
 
 
-class _Renderer:
-    """The Jinja environment: strict, no auto-escape (these are not HTML), cached bytecode."""
-
-    def __init__(self, templates: Path) -> None:
-        cache = CACHE / "jinja"
-        cache.mkdir(parents=True, exist_ok=True)
-        self._environment = Environment(
-            loader=FileSystemLoader(templates),
-            bytecode_cache=FileSystemBytecodeCache(str(cache)),
-            undefined=StrictUndefined,
-            autoescape=False,  # noqa: S701 (configuration files, not HTML)
-            trim_blocks=True,
-            lstrip_blocks=True,
-            keep_trailing_newline=True,
-            finalize=_finalize,
-            auto_reload=True,
-        )
-        self._environment.filters["json"] = _json
-
-    def __call__(self, template: str, **values: object) -> str:
-        try:
-            return self._environment.get_template(template).render(values)
-        except TemplateNotFound as error:
-            raise CrmError(f"templates/{error.name}: there is no such template") from None
-        except TemplateSyntaxError as error:
-            raise CrmError(f"templates/{template}:{error.lineno}: {error.message}") from None
-        except UndefinedError as error:
-            raise CrmError(
-                f"templates/{template}: {error.message}; its first line names the type it takes"
-            ) from None
+def _bytecode_cache() -> FileSystemBytecodeCache | None:
+    """Compiled templates under ``.crm/``; where that cannot be written, none."""
+    folder = CACHE / "jinja"
+    try:
+        LOCAL.mkdir(mode=0o700, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return None
+    return FileSystemBytecodeCache(str(folder))
 
 
 def _finalize(value: object) -> object:

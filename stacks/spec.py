@@ -88,9 +88,7 @@ Month = Annotated[
         examples=["2026-01"],
     ),
 ]
-Port = Annotated[
-    int, Meta(ge=1, le=65535, description="a TCP port, 1 to 65535", examples=[8080])
-]
+Port = Annotated[int, Meta(ge=1, le=65535, description="a TCP port, 1 to 65535", examples=[8080])]
 Address = Annotated[
     str,
     Meta(
@@ -104,9 +102,7 @@ Address = Annotated[
 Replicas = Annotated[
     int, Meta(ge=1, le=500, description="a whole number from 1 to 500", examples=[3])
 ]
-Shards = Annotated[
-    int, Meta(ge=1, le=64, description="a whole number from 1 to 64", examples=[2])
-]
+Shards = Annotated[int, Meta(ge=1, le=64, description="a whole number from 1 to 64", examples=[2])]
 Masters = Annotated[
     int, Meta(ge=1, le=100, description="a whole number from 1 to 100", examples=[3])
 ]
@@ -148,7 +144,7 @@ class _Part(Struct, frozen=True, forbid_unknown_fields=True):
 # --- The parts -----------------------------------------------------------------------------------
 
 
-class SecretReference(_Part):
+class SecretReference(_Part, frozen=True):
     """Where a secret is read from at deployment; exactly one of the three is given."""
 
     env: EnvironmentName | UnsetType = UNSET
@@ -161,7 +157,7 @@ class SecretReference(_Part):
             raise ValueError("name exactly one source, such as {env: CRM_DATABASE_PASSWORD}")
 
 
-class Images(_Part):
+class Images(_Part, frozen=True):
     """Which image each service runs. Pinned: what was tested is what runs."""
 
     nginx: ImageReference = "nginx:1.28.0"
@@ -170,7 +166,7 @@ class Images(_Part):
     redis: ImageReference = "redis:8.2.1"
 
 
-class Edge(_Part):
+class Edge(_Part, frozen=True):
     """The load balancer: the one door people come in by."""
 
     proxy: Literal["nginx", "haproxy"] = "nginx"
@@ -194,7 +190,7 @@ class Edge(_Part):
             raise ValueError("`hash_header` is for `algorithm: consistent_hash` only")
 
 
-class App(_Part):
+class App(_Part, frozen=True):
     """The Flask CRM."""
 
     replicas: Replicas = 1
@@ -203,7 +199,7 @@ class App(_Part):
     port: Port = 8000
 
 
-class Orders(_Part):
+class Orders(_Part, frozen=True):
     """How ``crm_orders`` is partitioned inside each shard."""
 
     partition_by: Literal["none", "range", "hash"] = "none"
@@ -261,7 +257,7 @@ Setting = (
 )
 
 
-class Database(_Part):
+class Database(_Part, frozen=True):
     """MySQL: every shard is its own server with its own volume."""
 
     shards: Shards = 1
@@ -287,7 +283,7 @@ class ExternalCache(_Part, frozen=True, kw_only=True):
     password: SecretReference
 
 
-class Cache(_Part):
+class Cache(_Part, frozen=True):
     """Redis: one server, or a cluster of masters that share the keys between them."""
 
     engine: Literal["redis"] = "redis"
@@ -313,7 +309,7 @@ class Cache(_Part):
             raise ValueError("an external cache is one address: leave `mode` and `masters` out")
 
 
-class StackSpec(_Part):
+class StackSpec(_Part, frozen=True):
     """One environment, as asked for. Field names are the keys of the stack file."""
 
     target: Literal["docker"] = "docker"

@@ -30,7 +30,8 @@ def explain(message: str, config: Mapping[str, object], source: str, root: type[
     unknown = _UNKNOWN.match(what)
     if unknown:
         key = unknown["key"]
-        names = sorted(f.encode_name for f in fields(kind.cls)) if _is_struct(kind) else []
+        is_struct = isinstance(kind, inspect.StructType)
+        names = sorted(f.encode_name for f in fields(kind.cls)) if is_struct else []
         close = get_close_matches(key, names, n=1, cutoff=0.5)
         hint = f"did you mean `{close[0]}`?" if close else f"known keys are {', '.join(names)}"
         return _one_line(f"{source}: {_key([*steps, key])}: there is no such key; {hint}")
@@ -52,10 +53,6 @@ def _key(steps: list[str]) -> str:
 
 def _one_line(text: str) -> str:
     return text.replace("\r", "\\r").replace("\n", "\\n")
-
-
-def _is_struct(kind: inspect.Type) -> bool:
-    return isinstance(kind, inspect.StructType)
 
 
 def _at(kind: inspect.Type, steps: list[str]) -> inspect.Type:
@@ -91,7 +88,7 @@ def _right_form(kind: inspect.Type) -> str:
         examples = extra.get("examples")
         return f"{form}, for example {examples[0]}" if examples else form
     if isinstance(kind, inspect.LiteralType):
-        return f"write one of {', '.join(str(value) for value in sorted(kind.values))}"
+        return f"write one of {', '.join(sorted(str(value) for value in kind.values))}"
     if isinstance(kind, inspect.StructType):
         names = ", ".join(field.encode_name for field in kind.fields)
         return f"write keys under it, one a line: {names}"

@@ -14,15 +14,18 @@ def topology(plan: Plan) -> str:
         "```mermaid",
         "flowchart LR",
         f'  people(["people"]) -->|"{edge.address}:{edge.port}"| edge',
-        f'  edge["edge<br/>{edge.proxy}, {edge.algorithm}<br/>{_size(edge.cpus, edge.memory_mib)}"]',
+        f'  edge["edge<br/>{edge.proxy}, {edge.algorithm}<br/>'
+        f'{_size(edge.cpus, edge.memory_mib)}"]',
     ]
     for name in app.instances:
         label = f"{name}<br/>{app.workers} × {app.threads}<br/>{_size(app.cpus, app.memory_mib)}"
         lines += [f'  {_id(name)}["{label}"]', f"  edge --> {_id(name)}"]
     lines.append('  subgraph database["database: MySQL"]')
     for shard in database.shards:
-        size = f"{shard.host}:{shard.port}" if database.external else _size(
-            database.cpus, database.memory_mib
+        size = (
+            f"{shard.host}:{shard.port}"
+            if database.external
+            else _size(database.cpus, database.memory_mib)
         )
         label = f"{shard.name}<br/>buckets {shard.first_bucket}–{shard.last_bucket}<br/>{size}"
         lines.append(f'    {_id(shard.name)}[("{label}")]')
@@ -45,9 +48,7 @@ def sizes(plan: Plan) -> str:
         ("app", "Flask", len(app.instances), app.cpus, app.memory_mib),
     ]
     if not database.external:
-        rows.append(
-            ("database", "MySQL", len(database.shards), database.cpus, database.memory_mib)
-        )
+        rows.append(("database", "MySQL", len(database.shards), database.cpus, database.memory_mib))
     if not cache.external:
         rows.append(
             ("cache", f"Redis ({cache.mode})", len(cache.nodes), cache.cpus, cache.memory_mib)

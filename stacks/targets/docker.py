@@ -251,14 +251,16 @@ class _Target:
             "log_driver": "json-file",
             "log_opts": {"max-file": "3", "max-size": "10m"},
         }
-        # A file that cannot be reloaded replaces its container, through this label.
+        health = _healthcheck(workload.health)
+        # A file that cannot be reloaded replaces its container, and so does all of its shape.
         version: pulumi.Input[str] = "" if workload.reload else files[1].version
+        shape_hash = pulumi.Output.from_input(version).apply(
+            lambda v: _short_hash({**shape, **labels, "health": str(workload.health)}, v)
+        )
         name: pulumi.Input[str] = self._name(instance.name)
         if not workload.stop_first:
             # The new one starts beside the old one, so it needs another name.
-            name = pulumi.Output.from_input(version).apply(
-                lambda v: f"{self._name(instance.name)}-{_short_hash({**shape, **labels}, v)}"
-            )
+            name = shape_hash.apply(lambda h: f"{self._name(instance.name)}-{h}")
         volumes = [
             docker.ContainerVolumeArgs(
                 volume_name=files[0].name, container_path=FILES_PATH, read_only=True
@@ -277,12 +279,12 @@ class _Target:
             must_run=True,
             wait=workload.health is not None,
             wait_timeout=workload.health.start_seconds if workload.health else None,
-            healthcheck=_healthcheck(workload.health) if workload.health else None,
+            healthcheck=health,
             labels=[
                 docker.ContainerLabelArgs(label=key, value=value)
                 for key, value in sorted(labels.items())
             ]
-            + [docker.ContainerLabelArgs(label="crm.files", value=version)],
+            + [docker.ContainerLabelArgs(label="crm.shape", value=shape_hash)],
             capabilities=docker.ContainerCapabilitiesArgs(drops=["ALL"]),
             volumes=volumes,
             networks_advanced=[
@@ -310,7 +312,9 @@ def _short_hash(shape: Mapping[str, Any], version: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
-def _healthcheck(health: Health) -> docker.ContainerHealthcheckArgs:
+def _healthcheck(health: Health | None) -> docker.ContainerHealthcheckArgs | None:
+    if health is None:
+        return None
     return docker.ContainerHealthcheckArgs(
         tests=["CMD", *health.command],
         interval=f"{health.interval_seconds}s",

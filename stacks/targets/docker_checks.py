@@ -1,4 +1,4 @@
-"""Whether this machine can carry the stack: asked by ``preview`` and ``up`` before anything else."""
+"""Whether this machine can carry the stack: asked before anything is touched."""
 
 from __future__ import annotations
 

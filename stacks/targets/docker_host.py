@@ -115,10 +115,11 @@ def write_volume(props: Mapping[str, Any]) -> None:
             container.put_archive(DATA_PATH, owned_folder(props["uid"]))
 
 
-def validate(props: Mapping[str, Any]) -> None:
+def validate(props: Mapping[str, Any], extra_hosts: Mapping[str, str] | None = None) -> None:
     """Let the service itself judge the new files, in a container of their own.
 
-    Raises ``CrmError`` with what it said, file and line included, when it refuses them.
+    ``extra_hosts`` are names it may look up where what they name does not run. Raises ``CrmError``
+    with what it said, file and line included, when it refuses them.
     """
     reload = props["reload"]
     if not reload:
@@ -133,6 +134,7 @@ def validate(props: Mapping[str, Any]) -> None:
         command=list(reload["validate"]),
         user=str(props["uid"]),
         network=reload["networks"][0] if reload["networks"] else None,
+        extra_hosts=dict(extra_hosts or {}),
         tmpfs=tmpfs(reload["tmpfs_mib"], props["uid"]),
         cap_drop=["ALL"],
         security_opt=["no-new-privileges"],
@@ -200,9 +202,7 @@ def run_job(props: Mapping[str, Any]) -> None:
         container.start()
         status = int(container.wait(timeout=int(props["timeout_seconds"]))["StatusCode"])
         if status != 0:
-            raise CrmError(
-                f"{props['name']}: the job failed (exit {status}): {tail(container, 5)}"
-            )
+            raise CrmError(f"{props['name']}: the job failed (exit {status}): {tail(container, 5)}")
 
 
 def tmpfs(sizes_mib: Mapping[str, Any], uid: int) -> dict[str, str]:
@@ -216,7 +216,9 @@ def tmpfs(sizes_mib: Mapping[str, Any], uid: int) -> dict[str, str]:
 def tail(container: Any, lines: int) -> str:
     """The last ``lines`` lines a container said, on one line."""
     text = container.logs(tail=lines).decode(errors="replace")
-    return " | ".join(line.strip() for line in text.splitlines() if line.strip()) or "it said nothing"
+    return (
+        " | ".join(line.strip() for line in text.splitlines() if line.strip()) or "it said nothing"
+    )
 
 
 def present_images(client: DockerClient) -> set[str]:
@@ -227,7 +229,7 @@ def present_images(client: DockerClient) -> set[str]:
 def holders_of_port(client: DockerClient, port: int) -> Sequence[str]:
     """Names of the running containers that publish host ``port``."""
     return sorted(
-        container.name
+        str(container.name)
         for container in client.containers.list()
         for bindings in (container.ports or {}).values()
         for binding in bindings or ()

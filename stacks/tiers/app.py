@@ -43,8 +43,7 @@ def workloads(plan: Plan, files: Mapping[str, str], image: str) -> list[Workload
             cpus=app.cpus,
             memory_mib=app.memory_mib,
             instances=tuple(
-                Instance(name=name, host=name, env={"CRM_INSTANCE": name})
-                for name in app.instances
+                Instance(name=name, host=name, env={"CRM_INSTANCE": name}) for name in app.instances
             ),
             files={"app.json": files["app/app.json"]},
             secrets=("cache_password", "database_app_password"),

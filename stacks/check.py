@@ -1,0 +1,41 @@
+"""``crm check``: every check of a stack that needs no deployment."""
+
+from __future__ import annotations
+
+from stacks import images, plan, render, spec, tiers
+from stacks.paths import ROOT, STACK_FILES
+from stacks.targets import docker_host
+
+
+def run(stack: str) -> int:
+    """Check the stack file, the templates, and the proxy's configuration by the proxy itself.
+
+    Raises ``CrmError`` with the first thing that is wrong; returns 0 when nothing is.
+    """
+    planned = plan.make(stack, spec.load(stack, STACK_FILES))
+    print(f"{stack}: stack file and plan: right")
+    files = render.Renderer().tree(planned)
+    print(f"{stack}: templates: {len(files)} files rendered")
+    present = docker_host.present_images(docker_host.connect())
+    for workload in tiers.workloads(planned, files, images.app_reference(ROOT)):
+        if workload.reload is None:
+            continue
+        hosts = [backend.host for backend in planned.edge.backends]
+        docker_host.validate(
+            {
+                "volume": f"crm-{stack}-check-{workload.name}",
+                "labels": {},
+                "image": images.choose(workload.image, present),
+                "uid": workload.uid,
+                "files": workload.files_of(workload.instances[0]),
+                "reload": {
+                    "container": f"{stack}: {workload.name}",
+                    "validate": list(workload.reload.validate),
+                    "networks": [],
+                    "tmpfs_mib": dict(workload.tmpfs_mib),
+                },
+            },
+            extra_hosts=dict.fromkeys(hosts, "127.0.0.1"),
+        )
+        print(f"{stack}: {workload.name}: accepted by {' '.join(workload.reload.validate)}")
+    return 0

@@ -1,0 +1,153 @@
+"""The ``crm`` command. Each verb imports only what it needs, so that rendering stays instant."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from stacks.errors import CrmError
+
+_ENGINES = ("auto", "pulumi", "embedded")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb; returns the exit code: 0 done, 1 refused or failed, 2 wrong usage."""
+    options = _parser().parse_args(arguments)
+    try:
+        return int(options.run(options))
+    except CrmError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="crm", description="A CRM platform from one stack file.")
+    verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
+
+    render = verbs.add_parser("render", help="write the files a stack would run with, for review")
+    render.add_argument("stack", nargs="?", help="a stack; or --all")
+    render.add_argument("--all", action="store_true", help="every stack, each in its own folder")
+    render.add_argument("-o", dest="folder", type=Path, help="the folder (default: rendered/STACK)")
+    render.add_argument(
+        "--check",
+        action="store_true",
+        help="change nothing; exit 1 with a diff if the folder differs",
+    )
+    render.set_defaults(run=_render)
+
+    for name, help_ in (
+        ("preview", "show what `up` would change; change nothing"),
+        ("up", "make what runs equal to the stack file"),
+        ("refresh", "compare the state with what really runs, and correct the state"),
+        ("destroy", "remove what runs; data volumes and their credentials are kept"),
+    ):
+        verb = verbs.add_parser(name, help=help_)
+        _deployment_options(verb)
+        if name != "preview":
+            verb.add_argument("-y", "--yes", action="store_true", help="do not ask")
+        if name == "destroy":
+            verb.add_argument(
+                "--delete-data", action="store_true", help="the data and its credentials as well"
+            )
+        verb.set_defaults(run=_deploy, verb=name, delete_data=False)
+
+    outputs = verbs.add_parser("outputs", help="what the stack offers: its URL and more")
+    _deployment_options(outputs)
+    outputs.set_defaults(run=_outputs)
+
+    handover = verbs.add_parser("handover", help="give a stack to the other engine")
+    handover.add_argument("stack")
+    handover.add_argument("--to", required=True, choices=_ENGINES[1:])
+    handover.set_defaults(run=_handover)
+
+    check = verbs.add_parser("check", help="every check of a stack that needs no deployment")
+    check.add_argument("stack")
+    check.set_defaults(run=_check)
+
+    images = verbs.add_parser("images", help="which image each workload uses; `build` makes them")
+    images.add_argument("what", nargs="*", help="`build`, and stacks (default: all)")
+    images.add_argument("--json", action="store_true", help="one JSON object on standard output")
+    images.set_defaults(run=_images)
+    return parser
+
+
+def _deployment_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("stack")
+    parser.add_argument("--engine", choices=_ENGINES, default="auto", help="default: auto")
+    parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
+
+
+def _render(options: argparse.Namespace) -> int:
+    from stacks import plan, render, spec
+    from stacks.paths import STACK_FILES
+
+    if options.all == bool(options.stack):
+        raise CrmError("crm render: name one stack, or --all")
+    stacks = spec.stack_names(STACK_FILES) if options.all else [options.stack]
+    renderer = render.Renderer()
+    differs = False
+    for stack in stacks:
+        files = renderer.tree(plan.make(stack, spec.load(stack, STACK_FILES)))
+        if options.folder is None:
+            folder = Path("rendered") / stack
+        else:
+            folder = options.folder / stack if options.all else options.folder
+        if options.check:
+            diff = render.difference(files, folder)
+            if diff:
+                differs = True
+                sys.stdout.write(diff)
+        else:
+            render.write(files, folder)
+            print(f"{stack}: {len(files)} files in {folder}", file=sys.stderr)
+    if differs:
+        print("error: the folder differs from what would be rendered", file=sys.stderr)
+    return 1 if differs else 0
+
+
+def _deploy(options: argparse.Namespace) -> int:
+    from stacks import deploy
+
+    return deploy.run(
+        options.verb,
+        options.stack,
+        engine=options.engine,
+        as_json=options.json,
+        yes=getattr(options, "yes", True),
+        delete_data=options.delete_data,
+    )
+
+
+def _outputs(options: argparse.Namespace) -> int:
+    from stacks import deploy
+
+    return deploy.outputs(options.stack, engine=options.engine, as_json=options.json)
+
+
+def _handover(options: argparse.Namespace) -> int:
+    from stacks import engines
+
+    print(engines.hand_over(options.stack, options.to))
+    return 0
+
+
+def _check(options: argparse.Namespace) -> int:
+    from stacks import check
+
+    return check.run(options.stack)
+
+
+def _images(options: argparse.Namespace) -> int:
+    from stacks import images_command
+
+    build = options.what[:1] == ["build"]
+    return images_command.run(options.what[1:] if build else options.what, build, options.json)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

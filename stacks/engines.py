@@ -1,0 +1,163 @@
+"""The two engines behind one interface: which one a stack belongs to, and how to drive it.
+
+The engine is Pulumi; where its CLI cannot be had, the embedded engine runs the same program. A
+stack remembers which of them made it, in the state both keep in the same folder and format.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal, Protocol
+
+from stacks import spec
+from stacks.embedded.result import Event, Result
+from stacks.errors import CrmError
+from stacks.paths import LOCAL, PASSPHRASE, STACK_FILES, STATE
+
+Name = Literal["pulumi", "embedded"]
+NAMES: tuple[Name, ...] = ("pulumi", "embedded")
+_EMBEDDED_MARK = "crm-embedded"
+
+
+class Engine(Protocol):
+    """What the command line needs of an engine."""
+
+    def preview(self) -> Result:
+        """What ``up`` would do; nothing is changed."""
+
+    def up(self) -> Result:
+        """Make the stack what its file says."""
+
+    def refresh(self, *, preview_only: bool = False) -> Result:
+        """Compare the state with what really runs, and correct the state."""
+
+    def destroy(self, *, delete_data: bool = False, preview_only: bool = False) -> Result:
+        """Remove what the stack runs; data and the secrets that open it only when asked."""
+
+    def outputs(self, *, show_secrets: bool = False) -> dict[str, object]:
+        """What the program exported when it last ran."""
+
+
+def backend() -> str:
+    """Where state is kept, as a URL: ``PULUMI_BACKEND_URL``, or this checkout's own folder."""
+    return os.environ.get("PULUMI_BACKEND_URL") or f"file://{STATE}"
+
+
+def passphrase() -> str:
+    """What opens the secrets in the state: Pulumi's own variables, or this checkout's own file.
+
+    The file is made when it is first needed; whoever loses it loses the secrets.
+    """
+    if "PULUMI_CONFIG_PASSPHRASE" in os.environ:
+        return os.environ["PULUMI_CONFIG_PASSPHRASE"]
+    named = os.environ.get("PULUMI_CONFIG_PASSPHRASE_FILE")
+    path = Path(named) if named else PASSPHRASE
+    if not path.exists():
+        if named:
+            raise CrmError(f"PULUMI_CONFIG_PASSPHRASE_FILE: there is no file {path}")
+        make_local()
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_urlsafe(32))
+    return path.read_text(encoding="utf-8").rstrip("\n")
+
+
+def make_local() -> None:
+    """Make ``.crm/`` and the state's folder, for this user alone."""
+    LOCAL.mkdir(mode=0o700, exist_ok=True)
+    STATE.mkdir(mode=0o700, exist_ok=True)
+
+
+def maker_of(stack: str) -> Name | None:
+    """The engine that made ``stack``, or ``None`` when there is no such state here."""
+    if not backend().startswith("file://"):
+        return None
+    folder = Path(backend().removeprefix("file://"))
+    path = folder / ".pulumi" / "stacks" / spec.NAMESPACE / f"{stack}.json"
+    try:
+        checkpoint = json.loads(path.read_bytes())["checkpoint"]
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError) as error:
+        raise CrmError(f"{path}: this is no state of Pulumi's: {error}") from None
+    version = str(((checkpoint.get("latest") or {}).get("manifest") or {}).get("version", ""))
+    return "embedded" if version.startswith(_EMBEDDED_MARK) else "pulumi"
+
+
+def choose(stack: str, wanted: str) -> Name:
+    """The engine to use: as asked, else the one that made the stack, else the CLI if there is one.
+
+    Raises ``CrmError`` when the stack belongs to the other one: nothing is deployed twice.
+    """
+    maker = maker_of(stack)
+    found = shutil.which("pulumi") is not None
+    name: Name
+    if wanted == "auto":
+        name = maker or ("pulumi" if found else "embedded")
+    else:
+        name = "pulumi" if wanted == "pulumi" else "embedded"
+    if maker is not None and maker != name:
+        raise CrmError(
+            f"{stack}: this stack belongs to the {maker} engine; "
+            f"to give it to the {name} engine, run: crm handover {stack} --to {name}"
+        )
+    if name == "pulumi" and not found:
+        raise CrmError(
+            "there is no `pulumi` on PATH; install it (https://www.pulumi.com/docs/install/)"
+            + ("" if maker else ", or use `--engine embedded`")
+        )
+    if name == "embedded" and not backend().startswith("file://"):
+        raise CrmError(
+            "PULUMI_BACKEND_URL: the embedded engine keeps its state in a folder; "
+            "unset it, or write file:///…"
+        )
+    return name
+
+
+def open_engine(stack: str, wanted: str, on_event: Callable[[Event], None]) -> Engine:
+    """The engine of ``stack``, ready to run. Raises ``CrmError`` where ``choose`` does."""
+    stack_file = spec.stack_file(stack, STACK_FILES)
+    name = choose(stack, wanted)
+    make_local()
+    if name == "pulumi":
+        from stacks.engine_cli import CliEngine
+
+        return CliEngine(stack, stack_file, backend(), passphrase(), on_event)
+    return _embedded(stack, stack_file, on_event)
+
+
+def _embedded(stack: str, stack_file: Path, on_event: Callable[[Event], None]) -> Engine:
+    from stacks.embedded import EmbeddedEngine
+
+    return EmbeddedEngine(
+        stack,
+        backend=Path(backend().removeprefix("file://")),
+        passphrase=passphrase(),
+        stack_file=stack_file,
+        program=Path(__file__).parent / "__main__.py",
+        on_event=on_event,
+    )
+
+
+def hand_over(stack: str, to: str) -> str:
+    """Give ``stack`` to the engine named ``to``; returns a sentence saying what that means."""
+    stack_file = spec.stack_file(stack, STACK_FILES)
+    maker = maker_of(stack)
+    if maker is None:
+        raise CrmError(f"{stack}: there is no state here to hand over; run: crm up {stack}")
+    if maker == to:
+        return f"{stack} belongs to the {to} engine already."
+    from stacks.embedded import EmbeddedEngine
+
+    engine = _embedded(stack, stack_file, lambda _: None)
+    assert isinstance(engine, EmbeddedEngine)
+    engine.handover(to)
+    return (
+        f"{stack} belongs to the {to} engine now. Its next `up` may replace containers, never "
+        f"volumes, networks or credentials; see it first with: crm preview {stack}"
+    )
