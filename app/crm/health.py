@@ -1,0 +1,80 @@
+"""Is the process alive, can it serve, what does it measure: for machines."""
+
+from flask import Blueprint, Response
+from msgspec import Struct
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from crm.errors import DependencyError
+from crm.services import services
+from crm.web import answer
+
+blueprint = Blueprint("health", __name__)
+
+# Below the patience of load balancers' checks: a shard that hangs is reported, not waited for.
+CHECK_SECONDS = 1.0
+
+
+class State(Struct, frozen=True):
+    """``reason`` says why a dependency is not up."""
+
+    status: str
+    reason: str | None = None
+
+
+UP = State("up")
+
+
+class Readiness(Struct, frozen=True):
+    """``ready``, ``degraded`` (serves, but something is down) or ``unready``."""
+
+    status: str
+    instance: str
+    shards: dict[str, State]
+    cache: State
+
+
+def readiness() -> Readiness:
+    """Ask every dependency at once.
+
+    One shard is enough to be ready: were all replicas to leave because one shard is down, the
+    other shards' customers would lose their service too.
+    """
+    crm = services()
+    shards = {
+        shard.name: State("down", answered.reason) if isinstance(answered, DependencyError) else UP
+        for shard, answered in crm.shards.ask(lambda shard: shard.check(), CHECK_SECONDS)
+    }
+    try:
+        crm.cache.check()
+        cache = UP
+    except DependencyError as error:
+        cache = State("down", error.reason)
+    if UP not in shards.values():
+        status = "unready"
+    elif all(state is UP for state in (*shards.values(), cache)):
+        status = "ready"
+    else:
+        status = "degraded"
+    return Readiness(status, crm.settings.instance, dict(sorted(shards.items())), cache)
+
+
+@blueprint.get("/healthz")
+def healthz() -> Response:
+    return answer({"status": "ok", "instance": services().settings.instance})
+
+
+@blueprint.get("/readyz")
+def readyz() -> Response:
+    found = readiness()
+    return answer(found, 503 if found.status == "unready" else 200)
+
+
+@blueprint.get("/metrics")
+def metrics() -> Response:
+    return Response(services().figures.expose(), content_type=CONTENT_TYPE_LATEST)
+
+
+@blueprint.get("/api/v1/figures")
+def figures() -> Response:
+    crm = services()
+    return answer(crm.figures.report(crm.settings.instance))

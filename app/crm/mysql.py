@@ -1,0 +1,101 @@
+"""How to reach one MySQL server, and whether it is the one that was meant."""
+
+import ssl
+from typing import Any, TypeAlias
+
+import pymysql
+from pymysql.connections import Connection
+from sqlalchemy.exc import DBAPIError
+
+from crm.settings import DatabaseSettings, ShardSettings
+
+RawConnection: TypeAlias = "Connection[Any]"
+
+CONNECT_SECONDS = 2
+READ_SECONDS = 3
+
+# The server gives up before READ_SECONDS do, so that a slow statement ends as an error of that
+# statement and not as a connection lost in an unknown state.
+SESSION = (
+    "SET SESSION innodb_lock_wait_timeout = 2, max_execution_time = 2500, time_zone = '+00:00'"
+)
+
+# Errors of the moment, by MySQL's number: the same request may succeed in a second.
+PASSING = {
+    1053: "the server is shutting down",
+    1205: "another change holds the row",
+    1213: "another change won a deadlock",
+    1290: "the server takes no writes",
+    1836: "the server takes no writes",
+    3024: "the statement took too long",
+}
+
+Identity = tuple[str, int, int, int]
+
+
+def connect(
+    shard: ShardSettings,
+    database: DatabaseSettings,
+    password: str,
+    *,
+    read_seconds: int = READ_SECONDS,
+) -> RawConnection:
+    """One connection, encrypted as every MySQL server allows by default.
+
+    The certificate is the one the server made itself at its first start, so there is nobody to
+    vouch for it; encryption is asked for because caching_sha2_password sends the password then
+    without a key exchange of its own. ``read_seconds`` bounds each wait for an answer.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return pymysql.connect(
+        host=shard.host,
+        port=shard.port,
+        user=database.user,
+        password=password,
+        database=database.name,
+        charset="utf8mb4",
+        connect_timeout=CONNECT_SECONDS,
+        read_timeout=read_seconds,
+        write_timeout=READ_SECONDS,
+        init_command=SESSION,
+        ssl=context,
+    )
+
+
+def stored_identity(connection: RawConnection) -> Identity | None:
+    """Who the server says it is: its crm_shard row."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT name, buckets, first_bucket, last_bucket FROM crm_shard WHERE id = 1"
+        )
+        row = cursor.fetchone()
+    return None if row is None else (str(row[0]), int(row[1]), int(row[2]), int(row[3]))
+
+
+def expected_identity(shard: ShardSettings, database: DatabaseSettings) -> Identity:
+    return (shard.name, database.buckets, shard.first_bucket, shard.last_bucket)
+
+
+def describe(identity: Identity) -> str:
+    name, buckets, first, last = identity
+    return f"{name} (buckets {first} to {last} of {buckets})"
+
+
+def number(error: DBAPIError) -> int:
+    """MySQL's number of an error, 0 for one the driver made itself."""
+    return _code(error.orig)
+
+
+def plain(error: BaseException) -> str:
+    """One sentence about an error, for operators."""
+    code = _code(error)
+    return f"{error.args[1]} ({code})" if code else f"{type(error).__name__}: {error}"
+
+
+def _code(error: BaseException | None) -> int:
+    if isinstance(error, pymysql.MySQLError) and len(error.args) > 1:
+        code = error.args[0]
+        return code if isinstance(code, int) else 0
+    return 0
