@@ -21,10 +21,10 @@ from redis import Redis, RedisCluster
 from redis.backoff import NoBackoff
 from redis.cluster import ClusterNode
 from redis.credentials import CredentialProvider
-from redis.exceptions import RedisClusterException, RedisError, SlotNotCoveredError
+from redis.exceptions import SlotNotCoveredError
 from redis.retry import Retry
 
-from crm.errors import CrmError, DependencyError
+from crm.errors import DependencyError
 from crm.figures import Figures
 from crm.gate import Gate
 from crm.settings import CacheSettings, Secrets
@@ -34,7 +34,6 @@ TIMEOUT_SECONDS = 0.25
 LEASE_SECONDS = 10
 LEASE = b"lease:"
 NAME = "cache"
-FAILURES = (RedisError, RedisClusterException, CrmError, OSError)
 
 FILL = """
 if redis.call('GET', KEYS[1]) == ARGV[1] then
@@ -155,7 +154,7 @@ class Cache:
             return command(client) if gate.reason is None else None
         except SlotNotCoveredError:
             return None
-        except FAILURES as error:
+        except Exception as error:  # redis-py raises IndexError too, for a cluster it cannot reach
             gate.shut(plain(error))
             return None
 
@@ -183,6 +182,7 @@ class Cache:
 
     def _probe(self, node: str | None = None) -> None:
         """Raise DependencyError unless the cache answers, or the one node if it is still in use."""
+        client: Client = None
         try:
             client = self._client()
             if not self._clustered:
@@ -193,7 +193,11 @@ class Cache:
                 found = client.get_node(node_name=node)
                 if found is not None:
                     client.ping(target_nodes=found)
-        except FAILURES as error:
+        except Exception as error:
+            if node is None and client is not None:
+                # The next one starts from the nodes we were told, not from addresses gone stale.
+                self._made = None
+                client.close()
             raise DependencyError(NAME, plain(error)) from error
 
 

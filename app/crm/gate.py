@@ -56,10 +56,11 @@ class Gate:
             time.sleep(self._pause_seconds)
             try:
                 self._probe()
-            except DependencyError as error:
-                if error.reason != self._reason:
-                    log.warning("%s is still down: %s", self.name, error.reason)
-                    self._reason = error.reason
+            except Exception as error:  # whatever a driver raises: this thread must not end
+                reason = error.reason if isinstance(error, DependencyError) else repr(error)
+                if reason != self._reason:
+                    log.warning("%s is still down: %s", self.name, reason)
+                    self._reason = reason
             else:
                 self._reason = None
                 log.info("%s is back", self.name)

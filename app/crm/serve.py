@@ -22,7 +22,7 @@ STOP_SECONDS = 15
 
 def application() -> "Flask":
     """What each worker serves. Imported late: prometheus_client reads its folder at import."""
-    from crm import create_app
+    from crm.factory import create_app
 
     return create_app(settings.load(os.environ))
 

@@ -87,16 +87,23 @@ def misfit(error: msgspec.ValidationError, kind: type[Any]) -> ProblemError:
     known = {field.encode_name: field.type for field in msgspec.structs.fields(kind)}
     missing = re.search(r"(missing required|unknown) field `(.*)`", what)
     field = missing[2] if missing else path.rstrip("`") or None
-    if field in known:
-        info = msgspec.inspect.type_info(known[field])
-        expected = (getattr(info, "extra_json_schema", None) or {}).get("description")
-    else:
-        expected = f"an object with {', '.join(known)}"
+    expected = description(known[field]) if field in known else f"only {', '.join(known)}"
+    if "matching regex" in what:
+        what = "is not of the form expected"
     return ProblemError(400, what, field=field, expected=expected)
 
 
+def description(kind: Any) -> str | None:
+    """What a field's type says about itself, also when it may be left out."""
+    info = msgspec.inspect.type_info(kind)
+    for each in info.types if isinstance(info, msgspec.inspect.UnionType) else (info,):
+        if isinstance(each, msgspec.inspect.Metadata) and each.extra_json_schema:
+            return str(each.extra_json_schema["description"])
+    return None
+
+
 def problem(status: int, detail: str, field: str | None, expected: str | None) -> Response:
-    """ProblemError JSON (RFC 9457) for the API, a page for people."""
+    """Problem JSON (RFC 9457) for the API, a page for people."""
     title = HTTP_STATUS_CODES.get(status, "Error")
     if request.path.startswith("/api/") or request.accept_mimetypes.best == "application/json":
         members = {"type": "about:blank", "title": title, "status": status, "detail": detail}
