@@ -4,7 +4,7 @@ import json
 
 import pulumi
 
-from stacks import images, plan, render, secret_sources, spec, tiers
+from stacks import images, plan, render, secret_sources, stack_file, tiers
 from stacks.errors import CrmError
 from stacks.paths import ROOT
 from stacks.targets import docker, docker_checks
@@ -13,7 +13,7 @@ from stacks.targets import docker, docker_checks
 def _config() -> dict[str, object]:
     """This stack's own config values, by their bare names; secret ones are left out."""
     found: dict[str, object] = {}
-    prefix = f"{spec.NAMESPACE}:"
+    prefix = f"{stack_file.NAMESPACE}:"
     for key, text in pulumi.runtime.get_config_env().items():
         if key.startswith(prefix) and not pulumi.runtime.is_config_secret(key):
             found[key.removeprefix(prefix)] = _value(text)
@@ -31,7 +31,7 @@ def _value(text: str) -> object:
 def main() -> None:
     """Declare the stack that Pulumi asks for."""
     stack = pulumi.get_stack()
-    planned = plan.make(stack, spec.parse(_config(), f"Pulumi.{stack}.yaml"))
+    planned = plan.make(stack, stack_file.parse(_config(), stack))
     files = render.Renderer().tree(planned)
     workloads = tiers.workloads(planned, files, images.app_reference(ROOT))
     docker_checks.check(stack, workloads)

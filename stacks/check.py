@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from stacks import images, plan, render, spec, tiers
-from stacks.paths import ROOT, STACK_FILES
+from stacks import images, plan, render, stack_file, tiers
+from stacks.paths import ROOT
 from stacks.targets import docker_host
 
 
@@ -12,7 +12,7 @@ def run(stack: str) -> int:
 
     Raises ``CrmError`` with the first thing that is wrong; returns 0 when nothing is.
     """
-    planned = plan.make(stack, spec.load(stack, STACK_FILES))
+    planned = plan.make(stack, stack_file.load(stack))
     print(f"{stack}: stack file and plan: right")
     files = render.Renderer().tree(planned)
     print(f"{stack}: templates: {len(files)} files rendered")

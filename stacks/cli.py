@@ -83,16 +83,15 @@ def _deployment_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _render(options: argparse.Namespace) -> int:
-    from stacks import plan, render, spec
-    from stacks.paths import STACK_FILES
+    from stacks import plan, render, stack_file
 
     if options.all == bool(options.stack):
         raise CrmError("crm render: name one stack, or --all")
-    stacks = spec.stack_names(STACK_FILES) if options.all else [options.stack]
+    stacks = stack_file.names() if options.all else [options.stack]
     renderer = render.Renderer()
     differs = False
     for stack in stacks:
-        files = renderer.tree(plan.make(stack, spec.load(stack, STACK_FILES)))
+        files = renderer.tree(plan.make(stack, stack_file.load(stack)))
         if options.folder is None:
             folder = Path("rendered") / stack
         else:

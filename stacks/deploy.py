@@ -9,10 +9,10 @@ import json
 import os
 import sys
 
-from stacks import engines, images, plan, render, spec, tiers
+from stacks import engines, images, plan, render, stack_file, tiers
 from stacks.embedded.result import Event, Result
 from stacks.errors import CrmError
-from stacks.paths import ROOT, STACK_FILES
+from stacks.paths import ROOT
 
 
 def run(verb: str, stack: str, *, engine: str, as_json: bool, yes: bool, delete_data: bool) -> int:
@@ -37,7 +37,7 @@ def outputs(stack: str, *, engine: str, as_json: bool) -> int:
         and engines.maker_of(stack) is None
         and not os.environ.get("PULUMI_BACKEND_URL")
     ):
-        spec.stack_file(stack, STACK_FILES)
+        stack_file.find(stack)
         raise CrmError(f"{stack}: not deployed yet; run: crm up {stack}")
     found = engines.open_engine(stack, engine, _progress).outputs()
     if as_json:
@@ -52,7 +52,7 @@ def _prepare(stack: str, *, pull: bool) -> None:
     """Refuse what cannot work before anything is touched, then see to the images."""
     from stacks.targets import docker_checks
 
-    planned = plan.make(stack, spec.load(stack, STACK_FILES))
+    planned = plan.make(stack, stack_file.load(stack))
     files = render.Renderer().tree(planned)
     workloads = tiers.workloads(planned, files, images.app_reference(ROOT))
     docker_checks.check(stack, workloads)

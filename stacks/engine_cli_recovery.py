@@ -16,7 +16,7 @@ from pathlib import Path
 from pulumi import automation
 
 from stacks.errors import CrmError
-from stacks.spec import NAMESPACE
+from stacks.stack_file import NAMESPACE
 from stacks.targets import docker_host
 
 _KINDS = ("docker:index/container:Container", "docker:index/network:Network")

@@ -14,10 +14,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, Protocol
 
-from stacks import spec
+from stacks import stack_file
 from stacks.embedded.result import Event, Result
 from stacks.errors import CrmError
-from stacks.paths import LOCAL, PASSPHRASE, STACK_FILES, STATE
+from stacks.paths import LOCAL, PASSPHRASE, STATE
 
 Name = Literal["pulumi", "embedded"]
 NAMES: tuple[Name, ...] = ("pulumi", "embedded")
@@ -78,7 +78,7 @@ def maker_of(stack: str) -> Name | None:
     if not backend().startswith("file://"):
         return None
     folder = Path(backend().removeprefix("file://"))
-    path = folder / ".pulumi" / "stacks" / spec.NAMESPACE / f"{stack}.json"
+    path = folder / ".pulumi" / "stacks" / stack_file.NAMESPACE / f"{stack}.json"
     try:
         checkpoint = json.loads(path.read_bytes())["checkpoint"]
     except FileNotFoundError:
@@ -121,24 +121,24 @@ def choose(stack: str, wanted: str) -> Name:
 
 def open_engine(stack: str, wanted: str, on_event: Callable[[Event], None]) -> Engine:
     """The engine of ``stack``, ready to run. Raises ``CrmError`` where ``choose`` does."""
-    stack_file = spec.stack_file(stack, STACK_FILES)
+    path = stack_file.find(stack)
     name = choose(stack, wanted)
     make_local()
     if name == "pulumi":
         from stacks.engine_cli import CliEngine
 
-        return CliEngine(stack, stack_file, backend(), passphrase(), on_event)
-    return _embedded(stack, stack_file, on_event)
+        return CliEngine(stack, path, backend(), passphrase(), on_event)
+    return _embedded(stack, path, on_event)
 
 
-def _embedded(stack: str, stack_file: Path, on_event: Callable[[Event], None]) -> Engine:
+def _embedded(stack: str, path: Path, on_event: Callable[[Event], None]) -> Engine:
     from stacks.embedded import EmbeddedEngine
 
     return EmbeddedEngine(
         stack,
         backend=Path(backend().removeprefix("file://")),
         passphrase=passphrase(),
-        stack_file=stack_file,
+        stack_file=path,
         program=Path(__file__).parent / "__main__.py",
         on_event=on_event,
     )
@@ -146,7 +146,7 @@ def _embedded(stack: str, stack_file: Path, on_event: Callable[[Event], None]) -
 
 def hand_over(stack: str, to: str) -> str:
     """Give ``stack`` to the engine named ``to``; returns a sentence saying what that means."""
-    stack_file = spec.stack_file(stack, STACK_FILES)
+    path = stack_file.find(stack)
     maker = maker_of(stack)
     if maker is None:
         raise CrmError(f"{stack}: there is no state here to hand over; run: crm up {stack}")
@@ -154,7 +154,7 @@ def hand_over(stack: str, to: str) -> str:
         return f"{stack} belongs to the {to} engine already."
     from stacks.embedded import EmbeddedEngine
 
-    engine = _embedded(stack, stack_file, lambda _: None)
+    engine = _embedded(stack, path, lambda _: None)
     assert isinstance(engine, EmbeddedEngine)
     engine.handover(to)
     return (

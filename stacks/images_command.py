@@ -6,16 +6,16 @@ import json
 import sys
 from collections.abc import Sequence
 
-from stacks import images, plan, render, spec, tiers
-from stacks.paths import ROOT, STACK_FILES
+from stacks import images, plan, render, stack_file, tiers
+from stacks.paths import ROOT
 
 
 def run(stacks: Sequence[str], build: bool, as_json: bool) -> int:
     """List the images of ``stacks`` (all when none is named), building equivalents if asked."""
     users: dict[str, list[str]] = {}
     renderer = render.Renderer()
-    for stack in stacks or spec.stack_names(STACK_FILES):
-        planned = plan.make(stack, spec.load(stack, STACK_FILES))
+    for stack in stacks or stack_file.names():
+        planned = plan.make(stack, stack_file.load(stack))
         app = images.app_reference(ROOT)
         for workload in tiers.workloads(planned, renderer.tree(planned), app):
             users.setdefault(workload.image, []).append(f"{stack}/{workload.name}")

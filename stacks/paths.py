@@ -13,3 +13,8 @@ LOCAL = ROOT / ".crm"
 STATE = LOCAL / "state"
 PASSPHRASE = LOCAL / "passphrase"
 CACHE = LOCAL / "cache"
+
+
+def stack_file_name(stack: str) -> str:
+    """The file of ``stack`` as messages name it: from the project's root, on one line."""
+    return f"stacks/config/Pulumi.{stack}.yaml".replace("\r", "\\r").replace("\n", "\\n")

@@ -13,6 +13,7 @@ from itertools import pairwise
 from stacks import mysql_settings
 from stacks.errors import CrmError
 from stacks.mysql_settings import Setting
+from stacks.paths import stack_file_name
 from stacks.spec import Orders, SecretReference, StackSpec
 
 BUCKETS = 64
@@ -345,7 +346,7 @@ def _check_connections(stack: str, app: AppPlan, database: DatabasePlan) -> None
     allowed = database.max_connections - RESERVED_CONNECTIONS
     if not database.external and wanted > allowed:
         raise CrmError(
-            f"Pulumi.{stack}.yaml: crm:app.replicas: {len(app.instances)} replicas × "
+            f"{stack_file_name(stack)}: crm:app.replicas: {len(app.instances)} replicas × "
             f"{app.workers} workers × {app.threads} connections = {wanted}, but each shard allows "
             f"{database.max_connections} less {RESERVED_CONNECTIONS} in reserve = {allowed}; "
             "raise crm:database.memory_mib or ask for fewer replicas"

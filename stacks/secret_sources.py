@@ -9,7 +9,8 @@ import pulumi
 from msgspec import UNSET
 
 from stacks.errors import CrmError
-from stacks.spec import NAMESPACE, SecretReference
+from stacks.spec import SecretReference
+from stacks.stack_file import NAMESPACE
 
 
 def resolve(name: str, reference: SecretReference) -> pulumi.Output[str]:

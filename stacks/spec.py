@@ -1,21 +1,14 @@
 """What a person asks for: one stack file, typed, frozen, with every default and range in one place.
 
-``load`` turns ``stacks/config/Pulumi.<stack>.yaml`` into a ``StackSpec``; ``parse`` does the same
-for values that came another way (the Pulumi program's own config). Unknown keys, wrong types and
-values out of range are refused with the file, the key and a form that would be right.
+``stacks/stack_file.py`` reads it and says, where a value is refused, which file and key it was and
+what form would be right (the descriptions and examples here).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from msgspec import UNSET, Meta, Struct, UnsetType, ValidationError, convert
-
-from stacks.errors import CrmError
-
-NAMESPACE = "crm"
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 # --- The words stack files are made of -----------------------------------------------------------
 # Patterns are strict on purpose: no value a person writes can carry a newline, `;`, `}` or `{{`
@@ -346,88 +339,3 @@ class StackSpec(_Part, frozen=True):
             raise ValueError(
                 "`cache.port` must be 55535 or less: the cluster bus listens 10000 above it"
             )
-
-
-# --- Reading -------------------------------------------------------------------------------------
-
-
-def load(stack: str, folder: Path) -> StackSpec:
-    """Read the stack file of ``stack`` in ``folder``.
-
-    Raises ``CrmError`` when there is no such stack, or its file is not what a stack file may be.
-    """
-    path = stack_file(stack, folder)
-    return parse(read(path), path.name)
-
-
-def stack_names(folder: Path) -> list[str]:
-    """The stacks that have a file in ``folder``, sorted."""
-    return sorted(
-        path.name.removeprefix("Pulumi.").removesuffix(".yaml")
-        for path in folder.glob("Pulumi.*.yaml")
-    )
-
-
-def stack_file(stack: str, folder: Path) -> Path:
-    """The file of ``stack``; ``CrmError`` names the stacks there are when there is none."""
-    names = stack_names(folder)
-    if stack not in names:
-        from difflib import get_close_matches
-
-        close = get_close_matches(stack, names, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise CrmError(
-            f"{folder.name}/Pulumi.{stack!s}.yaml: there is no such stack{hint} "
-            f"(there are: {', '.join(names) or 'none'})".replace("\n", "\\n")
-        )
-    return folder / f"Pulumi.{stack}.yaml"
-
-
-def read(path: Path) -> dict[str, object]:
-    """The ``config`` values of a stack file, keys without their namespace, nothing checked yet.
-
-    Encrypted values (``secure: …``, as ``pulumi config set --secret`` writes them) are left out:
-    they are read at deployment, by the name a ``SecretReference`` gives.
-    """
-    import yaml
-
-    # The C parser where PyYAML was built with it: four times faster, the same result.
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    try:
-        document = yaml.load(path.read_text(encoding="utf-8"), Loader=loader)  # noqa: S506 (safe)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        first = str(error).replace("\n", " ")
-        raise CrmError(f"{path.name}: this is not YAML: {first}") from None
-    config = document.get("config") if isinstance(document, dict) else None
-    if not isinstance(config, dict):
-        raise CrmError(f"{path.name}: `config:` is missing; write `config:` and under it crm:app …")
-    return values(config, path.name)
-
-
-def values(config: Mapping[Any, object], source: str) -> dict[str, object]:
-    """The values of a Pulumi config mapping that are this project's, by their bare names.
-
-    Values of other namespaces (``docker:host``) are providers' own and left alone.
-    """
-    found: dict[str, object] = {}
-    for key, value in config.items():
-        namespace, separator, name = str(key).partition(":")
-        if not separator:
-            raise CrmError(f"{source}: {key}: keys are written with a namespace, as in crm:{key}")
-        secret = isinstance(value, dict) and set(value) == {"secure"}
-        if namespace == NAMESPACE and not secret:
-            found[name] = value
-    return found
-
-
-def parse(config: Mapping[str, object], source: str) -> StackSpec:
-    """Check ``config`` (bare key → value) and make it a ``StackSpec``.
-
-    ``source`` is the file's name, for messages. Raises ``CrmError``.
-    """
-    try:
-        return convert(config, StackSpec)
-    except ValidationError as error:
-        from stacks.spec_errors import explain
-
-        raise CrmError(explain(str(error), config, source, StackSpec)) from None

@@ -6,6 +6,7 @@ import socket
 from collections.abc import Sequence
 
 from stacks.errors import CrmError
+from stacks.paths import stack_file_name
 from stacks.targets import docker_host
 from stacks.workload import Workload
 
@@ -14,7 +15,7 @@ def check(stack: str, workloads: Sequence[Workload]) -> None:
     """Raise ``CrmError`` when Docker is away, the stack is too large, or a port is taken."""
     client = docker_host.connect()
     info = client.info()
-    source = f"Pulumi.{stack}.yaml"
+    source = stack_file_name(stack)
     cpus, memory_mib = int(info["NCPU"]), int(info["MemTotal"]) // 2**20
     for workload in workloads:
         if workload.cpus > cpus:
