@@ -73,7 +73,10 @@ python:
 	  printf 'Install it? [y/N] '; read -r answer; \
 	  case "$$answer" in [yY]*) ;; *) echo "Nothing was changed."; exit 1 ;; esac; \
 	fi; \
+	printf 'Python: apt-get install python3 python3-venv ... '; \
 	export DEBIAN_FRONTEND=noninteractive; \
-	apt-get -qq update; apt-get -qq install --yes --no-install-recommends python3 python3-venv \
-	  || { echo "error: apt-get could not install python3; see its message above" >&2; exit 1; }; \
+	{ apt-get -qq update; apt-get -qq install --yes --no-install-recommends python3 python3-venv; } \
+	  >>.crm/bootstrap.log 2>&1 || { echo "failed"; tail -n 3 .crm/bootstrap.log >&2; \
+	  echo "error: apt-get could not install python3; the whole output is in .crm/bootstrap.log" >&2; \
+	  exit 1; }; echo "done"; \
 	new_enough || { echo "error: this Debian's python3 is older than 3.11; use Debian 12 or later" >&2; exit 1; }

@@ -17,8 +17,6 @@ from typing import Any, Literal
 from stacks import paths
 from stacks.bootstrap_plan import Facts, Verb, extras, needs_docker
 from stacks.errors import CrmError
-from stacks.images import choose
-from stacks.images_recipes import short
 
 ENVIRONMENT = paths.ROOT / ".venv"
 STAMP = ENVIRONMENT / "crm-environment.json"
@@ -128,37 +126,17 @@ def ask_docker(question: str, path: str = SOCKET, seconds: float = PROBE_SECONDS
 
 
 def missing_images(stack: str | None) -> tuple[str, ...]:
-    """Images the stack (or every stack) uses that this machine has no name for."""
-    present = present_names()
-    missing = []
-    for reference in wanted_images(stack):
-        name = choose(reference, present)
-        if name not in present and short(name) not in present:
-            missing.append(reference)
-    return tuple(missing)
+    """Images the stack (or every stack) uses that nothing on this machine stands for.
 
-
-def wanted_images(stack: str | None) -> tuple[str, ...]:
-    """What ``crm images`` says the stack uses; CrmError with its words when the stack is wrong."""
+    Asked of ``crm images`` in the ready environment; CrmError with its words when the stack is
+    wrong, so that a mistyped name is refused before anything is installed for it.
+    """
     command = [str(ENVIRONMENT / "bin" / "crm"), "images", *([stack] if stack else []), "--json"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=paths.ROOT)
     if done.returncode != 0:
         raise CrmError(done.stderr.strip().removeprefix("error: ") or f"{command} failed")
-    answer = json.loads(done.stdout)
-    return tuple(sorted({str(image["reference"]) for image in answer["images"]}))
-
-
-def present_names() -> frozenset[str]:
-    """Every image name this machine's daemon has."""
-    host = os.environ.get("DOCKER_HOST", "")
-    if host and not host.startswith("unix://"):
-        listing = _output(["docker", "images", "--format", "{{.Repository}}:{{.Tag}}"])
-        return frozenset(listing.split())
-    found: set[str] = set()
-    for image in ask_docker("/images/json", host.removeprefix("unix://") or SOCKET):
-        found.update(image.get("RepoTags") or ())
-        found.update(image.get("RepoDigests") or ())
-    return frozenset(found)
+    uses = json.loads(done.stdout)["images"]
+    return tuple(str(use["reference"]) for use in uses if use["state"] == "missing")
 
 
 def registry_answers() -> bool:

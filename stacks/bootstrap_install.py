@@ -148,7 +148,9 @@ def apt_install(packages: Sequence[str], optional: Sequence[str] = ()) -> None:
     run(["dpkg", "--configure", "-a"], environment=environment)
     # One broken third-party source must not keep Debian's own packages away.
     run(["apt-get", *limits, "update"], environment=environment, required=False)
-    known = [name for name in optional if run(["apt-cache", "show", name], required=False)]
+    # A name may be known to apt only because others mention it: trying says what can be had.
+    trial = ["apt-get", "--simulate", "install"]
+    known = [name for name in optional if run([*trial, name], required=False)]
     install = ["apt-get", *limits, "install", "--yes", "--no-install-recommends"]
     run(
         [*install, *packages, *known],
