@@ -210,16 +210,16 @@ def table(facts: Facts, steps: list[Step]) -> str:
     if facts.images is None and facts.registry is None and needs_docker(facts.verb):
         text += ["", "  Images that no registry can give are built here from Debian packages."]
     if needs_docker(facts.verb) and not facts.pulumi:
-        text += ["", f"  {ENGINE_NOTE}"]
+        text += ["", f"  {ENGINE_NOTE[0].upper()}{ENGINE_NOTE[1:]}."]
     return "\n".join(text)
 
 
-ENGINE_NOTE = "No Pulumi CLI on PATH: the embedded engine deploys. The CLI: pulumi.com/docs/install"
+ENGINE_NOTE = "no Pulumi CLI on PATH, so the embedded engine deploys (to get the CLI: pulumi.com/docs/install)"
 
 
 def ready_line(facts: Facts) -> str:
     """The one line when nothing is missing."""
     if not needs_docker(facts.verb):
         return "Ready: Python environment."
-    engine = "Pulumi CLI." if facts.pulumi else f"embedded engine. {ENGINE_NOTE}"
-    return f"Ready: Python environment, Docker {facts.docker_detail}, images, {engine}"
+    engine = "Pulumi CLI" if facts.pulumi else ENGINE_NOTE
+    return f"Ready: Python environment, Docker {facts.docker_detail}, images; {engine}."
