@@ -214,7 +214,10 @@ def table(facts: Facts, steps: list[Step]) -> str:
     return "\n".join(text)
 
 
-ENGINE_NOTE = "no Pulumi CLI on PATH, so the embedded engine deploys (to get the CLI: pulumi.com/docs/install)"
+ENGINE_NOTE = (
+    "no Pulumi CLI on PATH, so the embedded engine deploys "
+    "(to get the CLI: pulumi.com/docs/install)"
+)
 
 
 def ready_line(facts: Facts) -> str:
