@@ -6,9 +6,9 @@ removes the key after the commit. So a slow reader cannot bring an old value bac
 (the race of plain cache-aside), and a writer that dies between commit and removal leaves a lease
 that runs out, not an old value.
 
-A cache that cannot be reached never fails a request and costs it at most one time-out: the read
-goes to the database and counts as a miss. A removal that failed is done when the cache is back;
-until then, and at most for the time to live, others may read the old value.
+A cache that cannot be reached never fails a request, and the first ones only wait, for about a
+second: the read goes to the database and counts as a miss. A removal that failed is done when the
+cache is back; until then, and at most for the time to live, others may read the old value.
 """
 
 import threading
@@ -21,7 +21,6 @@ from redis import Redis, RedisCluster
 from redis.backoff import NoBackoff
 from redis.cluster import ClusterNode
 from redis.credentials import CredentialProvider
-from redis.exceptions import SlotNotCoveredError
 from redis.retry import Retry
 
 from crm.errors import DependencyError
@@ -123,13 +122,12 @@ class Cache:
 
     def check(self) -> None:
         """Raise DependencyError unless all of the cache answers."""
-        for gate in (self._gate, *tuple(self._nodes.values())):
-            gate.check()
-        try:
-            self._probe()
-        except DependencyError as error:
-            self._gate.shut(error.reason)
-            raise
+        if self._made is None or not self._clustered:
+            self._ping(self._gate, None)
+        self._gate.check()
+        if self._clustered:
+            for node in self._client().get_primaries():
+                self._ping(self._node_gate(node.name), node.name)
 
     def close(self) -> None:
         if self._made is not None:
@@ -152,8 +150,6 @@ class Cache:
             client = self._client()
             gate = self._gate_of(client, key)
             return command(client) if gate.reason is None else None
-        except SlotNotCoveredError:
-            return None
         except Exception as error:  # redis-py raises IndexError too, for a cluster it cannot reach
             gate.shut(plain(error))
             return None
@@ -170,29 +166,42 @@ class Cache:
         return self._made
 
     def _gate_of(self, client: Client, key: str) -> Gate:
+        return (
+            self._node_gate(client.get_node_from_key(key).name) if self._clustered else self._gate
+        )
+
+    def _node_gate(self, node: str) -> Gate:
         """A cluster's nodes have a gate each: a lost master costs its own keys only."""
-        if not self._clustered:
-            return self._gate
-        name = client.get_node_from_key(key).name
-        gate = self._nodes.get(name)
+        gate = self._nodes.get(node)
         if gate is None:
-            gate = Gate(f"{NAME} {name}", lambda: self._probe(name), opened=self._forget_late)
-            gate = self._nodes.setdefault(name, gate)
+            made = Gate(f"{NAME} {node}", lambda: self._probe(node), opened=self._forget_late)
+            gate = self._nodes.setdefault(node, made)
         return gate
 
+    def _ping(self, gate: Gate, node: str | None) -> None:
+        gate.check()
+        try:
+            self._probe(node)
+        except DependencyError as error:
+            gate.shut(error.reason)
+            raise
+
     def _probe(self, node: str | None = None) -> None:
-        """Raise DependencyError unless the cache answers, or the one node if it is still in use."""
+        """Raise DependencyError unless the cache answers, or its one node if that is still in use.
+
+        A cluster as a whole answers when any of its nodes tells where the keys are.
+        """
         client: Client = None
         try:
             client = self._client()
-            if not self._clustered:
-                client.ping()
-            elif node is None:
-                client.ping(target_nodes=RedisCluster.PRIMARIES)
-            else:
+            if node is not None:
                 found = client.get_node(node_name=node)
                 if found is not None:
                     client.ping(target_nodes=found)
+            elif self._clustered:
+                client.nodes_manager.initialize()
+            else:
+                client.ping()
         except Exception as error:
             if node is None and client is not None:
                 # The next one starts from the nodes we were told, not from addresses gone stale.

@@ -57,10 +57,7 @@ class Gate:
             try:
                 self._probe()
             except Exception as error:  # whatever a driver raises: this thread must not end
-                reason = error.reason if isinstance(error, DependencyError) else repr(error)
-                if reason != self._reason:
-                    log.warning("%s is still down: %s", self.name, reason)
-                    self._reason = reason
+                self._reason = error.reason if isinstance(error, DependencyError) else repr(error)
             else:
                 self._reason = None
                 log.info("%s is back", self.name)

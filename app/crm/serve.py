@@ -14,7 +14,6 @@ from crm.errors import CrmError
 if TYPE_CHECKING:
     from flask import Flask
 
-PORT = 8000
 METRICS_FOLDER = Path("/run/crm/metrics")
 # Above what any request may take (shards.FAN_OUT_SECONDS), so that none is cut off at a stop.
 STOP_SECONDS = 15
@@ -50,7 +49,7 @@ def main(environ: MutableMapping[str, str]) -> None:
         interface=Interfaces.WSGI,
         http=HTTPModes.http1,
         address="0.0.0.0",  # noqa: S104 - the container's network is the fence
-        port=PORT,
+        port=server.port,
         workers=server.workers,
         blocking_threads=server.threads,
         respawn_failed_workers=True,
