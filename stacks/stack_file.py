@@ -54,9 +54,8 @@ def find(stack: str, folder: Path = STACK_FILES) -> Path:
 
         close = get_close_matches(stack, known, n=1)
         hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise CrmError(
-            f"{stack_file_name(stack)}: there is no such stack{hint} "
-            f"(there are: {', '.join(known) or 'none'})"
+        raise _refusal(
+            stack, f"there is no such stack{hint} (there are: {', '.join(known) or 'none'})"
         )
     return folder / f"Pulumi.{stack}.yaml"
 
@@ -71,14 +70,12 @@ def read(stack: str, folder: Path = STACK_FILES) -> dict[str, object]:
     try:
         document = yaml.load(path.read_text(encoding="utf-8"), Loader=loader)  # noqa: S506 (safe)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise CrmError(_one_line(f"{stack_file_name(stack)}: this is not YAML: {error}")) from None
+        raise _refusal(stack, f"this is not YAML: {error}") from None
     except OSError as error:
-        raise CrmError(f"{stack_file_name(stack)}: cannot be read: {error.strerror}") from None
+        raise _refusal(stack, f"cannot be read: {error.strerror}") from None
     config = document.get("config") if isinstance(document, dict) else None
     if not isinstance(config, dict):
-        raise CrmError(
-            f"{stack_file_name(stack)}: `config:` is missing; write `config:` and under it crm:app …"
-        )
+        raise _refusal(stack, "`config:` is missing; write `config:` and under it crm:app …")
     return values(config, stack)
 
 
@@ -93,11 +90,7 @@ def values(config: Mapping[Any, object], stack: str) -> dict[str, object]:
     for key, value in config.items():
         namespace, separator, name = str(key).partition(":")
         if not separator:
-            raise CrmError(
-                _one_line(
-                    f"{stack_file_name(stack)}: {key}: keys are written with a namespace, as in crm:{key}"
-                )
-            )
+            raise _refusal(stack, f"{key}: keys are written with a namespace, as in crm:{key}")
         secret = isinstance(value, dict) and set(value) == {"secure"}
         if namespace == NAMESPACE and not secret:
             found[name] = value
@@ -121,11 +114,13 @@ def parse(config: Mapping[str, object], stack: str) -> StackSpec:
 def _check_name(stack: str) -> None:
     """A stack's name is printed into files and names what runs, so it is as strict as they are."""
     if not _NAME.match(stack):
-        raise CrmError(
-            f"{stack_file_name(stack)}: {stack!r} cannot be a stack's name; write lower-case letters, digits "
-            "and dashes, a letter first, 31 at most, for example Pulumi.sales.yaml"
+        raise _refusal(
+            stack,
+            f"{stack!r} cannot be a stack's name; write lower-case letters, digits and dashes, "
+            "a letter first, 31 at most, for example Pulumi.sales.yaml",
         )
 
 
-def _one_line(text: str) -> str:
-    return text.replace("\r", "\\r").replace("\n", "\\n")
+def _refusal(stack: str, sentence: str) -> CrmError:
+    text = f"{stack_file_name(stack)}: {sentence}"
+    return CrmError(text.replace("\r", "\\r").replace("\n", "\\n"))
