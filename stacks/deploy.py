@@ -10,7 +10,7 @@ import os
 import sys
 
 from stacks import engines, images, plan, render, stack_file, tiers
-from stacks.embedded.result import Event, Result
+from stacks.results import Event, Result
 from stacks.errors import CrmError
 from stacks.paths import ROOT
 

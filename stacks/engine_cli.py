@@ -19,14 +19,13 @@ from pulumi import automation
 from pulumi.automation import CommandError, EngineEvent
 
 from stacks import engine_cli_recovery as recovery
-from stacks.embedded.result import CHANGES, Event, Result
+from stacks.results import CHANGES, Event, Result
 from stacks.paths import LOCAL, ROOT
 
 _OPS = {
     "create": "create",
     "create-replacement": "replace",
     "update": "update",
-    "replace": "replace",
     "delete": "delete",
     "same": "same",
     "refresh": "refresh",
@@ -208,8 +207,11 @@ def _sentences(message: str) -> list[str]:
     """The lines of an error that tell a person something."""
     noise = ("an unhandled error occurred", "update failed", "preview failed")
     lines = [re.sub(r"<\{%.*?%\}>", "", line).strip() for line in message.splitlines()]
+    if any(line.startswith("Traceback (most recent call last)") for line in lines):
+        # A dynamic resource's error comes with its traceback; its last line is what it said.
+        lines = [next(line for line in reversed(lines) if line)]
     return [
-        line.removeprefix("error: ")
+        line.removeprefix("error: ").removeprefix("stacks.errors.CrmError: ")
         for line in lines
         if line and not any(word in line for word in noise)
     ]

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from stacks import stack_file
-from stacks.embedded.result import Event, Result
+from stacks.results import Event, Result
 from stacks.errors import CrmError
 from stacks.paths import LOCAL, PASSPHRASE, STATE
 

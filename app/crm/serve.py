@@ -1,12 +1,15 @@
 """Serve the application with granian until SIGTERM."""
 
 import os
+import signal
+import threading
 from collections.abc import MutableMapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from granian import Granian
 from granian.constants import HTTPModes, Interfaces
+from granian.server.common import AbstractServer
 
 from crm import logs, settings
 from crm.errors import CrmError
@@ -14,25 +17,32 @@ from crm.errors import CrmError
 if TYPE_CHECKING:
     from flask import Flask
 
-METRICS_FOLDER = Path("/run/crm/metrics")
-# Above what any request may take (shards.FAN_OUT_SECONDS), so that none is cut off at a stop.
+PORT = 8000
+# How long a replica that was told to stop goes on serving, its health checks failing, so that
+# load balancers send their next requests elsewhere: two checks of a second each.
+DRAIN_SECONDS = 2.0
+# Above what any request may take (see shards.FAN_OUT_SECONDS), so that none is cut off.
 STOP_SECONDS = 15
 
 
 def application() -> "Flask":
     """What each worker serves. Imported late: prometheus_client reads its folder at import."""
     from crm.factory import create_app
+    from crm.services import Services
 
-    return create_app(settings.load(os.environ))
+    app = create_app(settings.load(os.environ))
+    services = app.extensions["crm"]
+    assert isinstance(services, Services)
+    services.shards.check_soon()
+    return app
 
 
-def prepare_metrics(environ: MutableMapping[str, str]) -> None:
-    """Name and empty the folder in which the workers' counters meet."""
-    folder = Path(environ.setdefault("PROMETHEUS_MULTIPROC_DIR", str(METRICS_FOLDER)))
+def prepare(folder: Path) -> None:
+    """Make and empty the folder in which the workers meet."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for old in folder.glob("*.db"):
-            old.unlink()
+        for old in (*folder.glob("*.db"), folder / settings.STOPPING):
+            old.unlink(missing_ok=True)
     except OSError as error:
         raise CrmError(
             f"PROMETHEUS_MULTIPROC_DIR: {folder}: {error.strerror}; "
@@ -40,20 +50,36 @@ def prepare_metrics(environ: MutableMapping[str, str]) -> None:
         ) from error
 
 
+def drain_first(server: AbstractServer[Any], folder: Path) -> None:
+    """Put DRAIN_SECONDS between SIGTERM and the stop."""
+
+    def drain(*_: object) -> None:
+        (folder / settings.STOPPING).touch()
+        threading.Timer(DRAIN_SECONDS, server.signal_handler_interrupt).start()
+
+    def hook() -> None:
+        signal.signal(signal.SIGTERM, drain)
+
+    server.on_startup(hook)
+
+
 def main(environ: MutableMapping[str, str]) -> None:
-    server = settings.load(environ).file.server
-    prepare_metrics(environ)
-    Granian(
+    loaded = settings.load(environ)
+    prepare(loaded.shared)
+    environ["PROMETHEUS_MULTIPROC_DIR"] = str(loaded.shared)
+    server = Granian(
         "crm.serve:application",
         factory=True,
         interface=Interfaces.WSGI,
         http=HTTPModes.http1,
         address="0.0.0.0",  # noqa: S104 - the container's network is the fence
-        port=server.port,
-        workers=server.workers,
-        blocking_threads=server.threads,
+        port=PORT,
+        workers=loaded.file.server.workers,
+        blocking_threads=loaded.file.server.threads,
         respawn_failed_workers=True,
         workers_kill_timeout=STOP_SECONDS,
         websockets=False,
         log_dictconfig=logs.configuration(),
-    ).serve()
+    )
+    drain_first(server, loaded.shared)
+    server.serve()

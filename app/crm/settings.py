@@ -1,4 +1,4 @@
-"""What this replica was told: app.json, three environment variables and the secrets' folder."""
+"""What this replica was told: app.json, environment variables and the secrets' folder."""
 
 import difflib
 import re
@@ -11,6 +11,8 @@ import msgspec
 from msgspec import Meta, Struct
 
 from crm.errors import CrmError
+
+STOPPING = "stopping"  # a file of that name in Settings.shared says that SIGTERM came
 
 Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
 Host = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9.:-]*$")]
@@ -93,12 +95,16 @@ class Secrets:
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything the application is made from."""
+    """Everything the application is made from.
+
+    ``shared`` is a folder on tmpfs in which the workers of one replica meet.
+    """
 
     instance: str
     secrets: Secrets
     file: AppFile
     schema: Path
+    shared: Path
 
 
 def load(environ: Mapping[str, str]) -> Settings:
@@ -116,6 +122,7 @@ def load(environ: Mapping[str, str]) -> Settings:
         secrets=Secrets(Path(environ.get("CRM_SECRETS", "/etc/crm/secrets"))),
         file=parse(content, str(path)),
         schema=path.with_name("schema.sql"),
+        shared=Path(environ.get("PROMETHEUS_MULTIPROC_DIR", "/run/crm/metrics")),
     )
 
 

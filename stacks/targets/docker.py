@@ -173,8 +173,9 @@ class _Target:
             "files": workload.files_of(instance),
             "secrets": {name: self._secrets[name] for name in workload.secrets},
             "labels": self._label_map(workload),
-            "reload": reload,
         }
+        if reload is not None:
+            props["reload"] = reload
         return volume, Files(name, props, options)
 
     def _volume(
@@ -241,7 +242,7 @@ class _Target:
             "memory": workload.memory_mib,
             # Equal to memory: no swap, so that a limit is a limit.
             "memory_swap": workload.memory_mib,
-            "cpus": f"{workload.cpus:g}",
+            "cpus": _cpus(workload.cpus),
             "read_only": True,
             "tmpfs": docker_host.tmpfs(workload.tmpfs_mib, workload.uid),
             "security_opts": ["no-new-privileges"],
@@ -317,8 +318,21 @@ def _healthcheck(health: Health | None) -> docker.ContainerHealthcheckArgs | Non
         return None
     return docker.ContainerHealthcheckArgs(
         tests=["CMD", *health.command],
-        interval=f"{health.interval_seconds}s",
-        timeout=f"{health.timeout_seconds}s",
+        interval=_duration(health.interval_seconds),
+        timeout=_duration(health.timeout_seconds),
         retries=health.retries,
-        start_period=f"{health.start_seconds}s",
+        start_period=_duration(health.start_seconds),
     )
+
+
+def _cpus(cpus: float) -> str:
+    """``1.0`` → ``"1.0"``, ``0.25`` → ``"0.25"``, ``10.0`` → ``"10."``: as the provider says it
+    back (its nanoInt64ToDecimalString), since any other form would look like a change."""
+    text = f"{cpus:.9f}"
+    return f"{cpus:.1f}" if text.count("0") == 9 else text.rstrip("0")
+
+
+def _duration(seconds: int) -> str:
+    """``90`` → ``1m30s``, as Docker says it back: any other form would look like a change."""
+    minutes, rest = divmod(seconds, 60)
+    return f"{minutes}m{rest}s" if minutes else f"{rest}s"

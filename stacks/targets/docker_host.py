@@ -72,11 +72,11 @@ def files_archive(files: Mapping[str, str], secrets: Mapping[str, str], uid: int
     return buffer.getvalue()
 
 
-def owned_folder(uid: int) -> bytes:
-    """A tar that makes the folder it is unpacked in belong to ``uid`` alone."""
+def folder(path: str, uid: int, mode: int) -> bytes:
+    """A tar that, unpacked at ``/``, makes the folder ``path`` or gives it to ``uid``."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
-        _add_folder(archive, ".", uid, 0o700)
+        _add_folder(archive, path.lstrip("/"), uid, mode)
     return buffer.getvalue()
 
 
@@ -109,10 +109,10 @@ def write_volume(props: Mapping[str, Any]) -> None:
         volumes=binds,
         network_mode="none",
     ) as container:
-        archive = files_archive(props["files"], props["secrets"], props["uid"])
+        archive = files_archive(props["files"], props["secrets"], int(props["uid"]))
         container.put_archive(FILES_PATH, archive)
         if props["data"]:
-            container.put_archive(DATA_PATH, owned_folder(props["uid"]))
+            container.put_archive("/", folder(DATA_PATH, int(props["uid"]), 0o700))
 
 
 def validate(props: Mapping[str, Any], extra_hosts: Mapping[str, str] | None = None) -> None:
@@ -121,7 +121,7 @@ def validate(props: Mapping[str, Any], extra_hosts: Mapping[str, str] | None = N
     ``extra_hosts`` are names it may look up where what they name does not run. Raises ``CrmError``
     with what it said, file and line included, when it refuses them.
     """
-    reload = props["reload"]
+    reload = props.get("reload")
     if not reload:
         return
     client = connect()
@@ -132,15 +132,15 @@ def validate(props: Mapping[str, Any], extra_hosts: Mapping[str, str] | None = N
         image=props["image"],
         entrypoint=[],
         command=list(reload["validate"]),
-        user=str(props["uid"]),
+        user=str(int(props["uid"])),
         network=reload["networks"][0] if reload["networks"] else None,
         extra_hosts=dict(extra_hosts or {}),
-        tmpfs=tmpfs(reload["tmpfs_mib"], props["uid"]),
+        tmpfs=tmpfs(reload["tmpfs_mib"], int(props["uid"])),
         cap_drop=["ALL"],
         security_opt=["no-new-privileges"],
     ) as container:
-        container.put_archive("/", _parents(FILES_PATH))
-        container.put_archive(FILES_PATH, files_archive(props["files"], {}, props["uid"]))
+        container.put_archive("/", folder(FILES_PATH, 0, 0o755))
+        container.put_archive(FILES_PATH, files_archive(props["files"], {}, int(props["uid"])))
         container.start()
         status = int(container.wait(timeout=_HELPER_SECONDS)["StatusCode"])
         if status != 0:
@@ -150,18 +150,11 @@ def validate(props: Mapping[str, Any], extra_hosts: Mapping[str, str] | None = N
             )
 
 
-def _parents(path: str) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as archive:
-        _add_folder(archive, path.lstrip("/"), 0, 0o755)
-    return buffer.getvalue()
-
-
 def signal(props: Mapping[str, Any]) -> None:
     """Tell the running service that its files changed, if it runs."""
     from docker.errors import APIError, NotFound
 
-    reload = props["reload"]
+    reload = props.get("reload")
     if not reload:
         return
     try:
@@ -185,12 +178,12 @@ def run_job(props: Mapping[str, Any]) -> None:
         image=props["image"],
         entrypoint=[],
         command=list(props["command"]),
-        user=str(props["uid"]),
+        user=str(int(props["uid"])),
         environment=dict(props["env"]),
         hostname=props["host"],
         network=networks[0] if networks else None,
         volumes={props["volume"]: {"bind": FILES_PATH, "mode": "ro"}},
-        tmpfs=tmpfs(props["tmpfs_mib"], props["uid"]),
+        tmpfs=tmpfs(props["tmpfs_mib"], int(props["uid"])),
         read_only=True,
         cap_drop=["ALL"],
         security_opt=["no-new-privileges"],
