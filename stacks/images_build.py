@@ -10,6 +10,7 @@ import io
 import os
 import platform
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -84,6 +85,7 @@ def lock(report: Report) -> Iterator[None]:
             except BlockingIOError:
                 report("another process is making images in this checkout; waiting for it")
                 fcntl.flock(file, fcntl.LOCK_EX)
+            sweep()
             yield
         finally:
             os.close(file)
@@ -92,6 +94,17 @@ def lock(report: Report) -> Iterator[None]:
             f"{error.filename}: not writable for this user, perhaps since a run with sudo; "
             f"give it back with: sudo chown -R $(id -u) {paths.LOCAL}"
         ) from None
+
+
+def sweep() -> None:
+    """Remove what killed runs left half-made; only the holder of the lock makes any of it."""
+    table = Path("/proc/self/mounts")
+    mounts = table.read_text(encoding="utf-8") if table.exists() else ""
+    for folder in (paths.CACHE, paths.CACHE / "wheels"):
+        for path in folder.glob("tmp-*"):
+            # Where namespaces are refused, debootstrap's mounts outlive it: /dev may be below.
+            if str(path) not in mounts:
+                shutil.rmtree(path, ignore_errors=True)
 
 
 def pull(client: "DockerClient", reference: str, report: Report) -> str | None:

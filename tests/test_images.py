@@ -218,6 +218,19 @@ def test_lock_makes_others_wait_and_says_so(
     assert said == ["another process is making images in this checkout; waiting for it"]
 
 
+def test_lock_sweeps_what_a_killed_run_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(paths, "LOCAL", tmp_path)
+    monkeypatch.setattr(paths, "CACHE", tmp_path / "cache")
+    (tmp_path / "cache/tmp-debian-abc/root").mkdir(parents=True)
+    (tmp_path / "cache/wheels/tmp-abc").mkdir(parents=True)
+    (tmp_path / "cache/wheels/0123456789ab").mkdir()
+    with images_build.lock(lambda line: None):
+        left = sorted(path.name for path in (tmp_path / "cache").rglob("*"))
+    assert left == ["0123456789ab", "wheels"]
+
+
 @pytest.fixture
 def name() -> Iterator[str]:
     """A name for a throw-away image, gone afterwards."""
