@@ -50,8 +50,9 @@ ImageReference = Annotated[
     str,
     Meta(
         pattern=(
-            r"\A[a-z0-9][a-z0-9._/:-]*"
-            r"(:(?!latest\Z)[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}|@sha256:[0-9a-f]{64})\Z"
+            r"\A[a-z0-9][a-z0-9._-]{0,127}(:[0-9]{1,5}(?=/))?(/[a-z0-9][a-z0-9._-]{0,127}){0,8}"
+            r"(:(?!latest(@|\Z))[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}(@sha256:[0-9a-f]{64})?"
+            r"|@sha256:[0-9a-f]{64})\Z"
         ),
         description="an image pinned to a version tag (never :latest) or a digest",
         examples=["nginx:1.28.0"],
@@ -85,7 +86,10 @@ Port = Annotated[int, Meta(ge=1, le=65535, description="a TCP port, 1 to 65535",
 Address = Annotated[
     str,
     Meta(
-        pattern=r"\A((25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(25[0-5]|2[0-4]\d|1?\d?\d)\Z",
+        pattern=(
+            r"\A((25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])\.){3}"
+            r"(25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])\Z"
+        ),
         description="the IPv4 address of this machine to listen on",
         examples=["127.0.0.1"],
     ),
@@ -104,9 +108,7 @@ Weight = Annotated[
 ]
 
 # Vertical: how much each. The upper bounds are those of the largest machines one can rent.
-Cpus = Annotated[
-    float, Meta(ge=0.05, le=1024, description="CPU cores, 0.05 to 1024", examples=[0.5])
-]
+Cpus = Annotated[float, Meta(ge=0.1, le=1024, description="CPU cores, 0.1 to 1024", examples=[0.5])]
 _MOST_MIB = 32 * 1024 * 1024
 EdgeMemory = Annotated[
     int, Meta(ge=32, le=_MOST_MIB, description="MiB, 32 to 33554432", examples=[64])
@@ -302,6 +304,12 @@ class Cache(_Part, frozen=True):
             raise ValueError("an external cache is one address: leave `mode` and `masters` out")
 
 
+def _port_after(port: int, taken: set[int]) -> int:
+    """The next port above ``port`` that the stack does not use; from 8080 where there is none."""
+    free = [p for p in (*range(port + 1, 65536), *range(8080, 65536)) if p not in taken]
+    return free[0]
+
+
 class StackSpec(_Part, frozen=True):
     """One environment, as asked for. Field names are the keys of the stack file."""
 
@@ -323,11 +331,12 @@ class StackSpec(_Part, frozen=True):
             listening.append(("database", self.database.port))
         if self.cache.external is None:
             listening.append(("cache", self.cache.port))
+        taken = {port for _, port in listening}
         for tier, port in listening:
             if port in ports:
                 raise ValueError(
-                    f"`{ports[port]}.port` and `{tier}.port` are both {port}; "
-                    f"give each tier a port of its own, such as {tier}.port: {port + 1}"
+                    f"`{ports[port]}.port` and `{tier}.port` are both {port}; give each tier "
+                    f"a port of its own, such as {tier}.port: {_port_after(port, taken)}"
                 )
             ports[port] = tier
         if self.edge.weights and len(self.edge.weights) != self.app.replicas:

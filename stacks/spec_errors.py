@@ -6,11 +6,13 @@ Only imported when something is wrong, so that the good path pays nothing for it
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 
-from msgspec import Struct, inspect
+from msgspec import Struct, ValidationError, convert, inspect
 from msgspec.structs import fields
+
+from stacks.spec import SecretReference
 
 _AT = re.compile(
     r"^(?P<what>.*?)(?: - at (?:(?P<in_key>`key`(?: in)? )?)`\$(?P<path>.*)`)?$", re.DOTALL
@@ -24,31 +26,79 @@ def explain(message: str, config: Mapping[str, object], source: str, root: type[
     match = _AT.match(message)
     what, path = (match["what"], match["path"] or "") if match else (message, "")
     steps = re.findall(r"[A-Za-z_]\w*|\[\d+\]|\[\.\.\.\]", path)
+    in_key = bool(match and match["in_key"])
+    if in_key:
+        steps.append("[...]")
+    steps = _with_keys(steps, config, message, root)
     kind = _at(inspect.type_info(root), steps)
     where = f"{source}: {_key(steps)}" if steps else source
 
     unknown = _UNKNOWN.match(what)
     if unknown:
         key = unknown["key"]
-        is_struct = isinstance(kind, inspect.StructType)
-        names = sorted(f.encode_name for f in fields(kind.cls)) if is_struct else []
+        names = []
+        if isinstance(kind, inspect.StructType):
+            names = sorted(field.encode_name for field in fields(kind.cls))
         close = get_close_matches(key, names, n=1, cutoff=0.5)
         hint = f"did you mean `{close[0]}`?" if close else f"known keys are {', '.join(names)}"
         return _one_line(f"{source}: {_key([*steps, key])}: there is no such key; {hint}")
     missing = _MISSING.match(what)
     if missing:
         return f"{source}: {_key([*steps, missing['key']])}: is missing"
-    if match and match["in_key"] and isinstance(kind, inspect.DictType):
-        return f"{where}: one of its keys is not allowed; {_right_form(kind.key_type)}"
+    if in_key:
+        parent = _at(inspect.type_info(root), steps[:-1])
+        names_of = parent.key_type if isinstance(parent, inspect.DictType) else parent
+        form = _right_form(names_of)
+        return _one_line(f"{where}: {steps[-1]!r} is not allowed as a name; {form}")
     if what.startswith(("Expected", "Invalid enum")):
+        if isinstance(kind, inspect.StructType) and kind.cls is SecretReference:
+            # The value is not repeated: it may be the secret itself, and terminals keep logs.
+            form = "name where it is read from, such as {env: CRM_DATABASE_PASSWORD}"
+            return f"{where}: a secret is never written here; {form}"
         given = _value(config, steps)
-        return _one_line(f"{where}: {given!r} is not allowed; {_right_form(kind)}")
+        shown = "this" if isinstance(given, Mapping | list) else repr(given)
+        return _one_line(f"{where}: {shown} is not allowed; {_right_form(kind)}")
     return _one_line(f"{where}: {what}")
 
 
 def _key(steps: list[str]) -> str:
     """``['app', 'replicas']`` → ``crm:app.replicas``, as people write it."""
     return "crm:" + ".".join(steps).replace(".[", "[")
+
+
+def _with_keys(
+    steps: list[str],
+    config: Mapping[str, object],
+    message: str,
+    root: type[Struct],
+) -> list[str]:
+    """``steps`` with the key of each mapping that msgspec only calls ``[...]``.
+
+    Found by asking again with one key of the mapping at a time.
+    """
+    while "[...]" in steps:
+        at = steps.index("[...]")
+        mapping = _value(config, steps[:at])
+        if not isinstance(mapping, Mapping):
+            break
+        for key in mapping:
+            try:
+                convert(_replaced(config, steps[:at], {key: mapping[key]}), root)
+            except ValidationError as error:
+                if str(error) == message:
+                    steps = [*steps[:at], str(key), *steps[at + 1 :]]
+                    break
+        else:
+            break
+    return steps
+
+
+def _replaced(config: object, steps: Sequence[str], value: object) -> object:
+    """``config`` with ``value`` at the end of ``steps``."""
+    if not steps:
+        return value
+    assert isinstance(config, Mapping)
+    return {**config, steps[0]: _replaced(config[steps[0]], steps[1:], value)}
 
 
 def _one_line(text: str) -> str:
