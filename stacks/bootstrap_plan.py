@@ -109,6 +109,8 @@ def _image_rows(facts: Facts) -> list[Row]:
         source, root = "pulled from its registry", False
     if facts.images is None:
         whose = f"Images of stack {facts.stack}" if facts.stack else "Images of every stack"
+        # They are listed once the environment can read the stack; some may be here already.
+        whose += ", those missing"
         return [Row(whose, source, root), Row("Image crm-app", "built here from app/", False)]
     return [
         Row(f"Image {name.partition(':')[0]}", "built here from app/", False)

@@ -77,7 +77,7 @@ def test_plan_installs_the_tools_only_for_those_who_test() -> None:
     assert "pip install -e ., into" in table(FRESH, plan(FRESH))
     facts = changed(FRESH, verb="test", stack=None)
     assert "pip install -e .[dev], into" in table(facts, plan(facts))
-    assert "Images of every stack" in table(facts, plan(facts))
+    assert "Images of every stack, those missing" in table(facts, plan(facts))
 
 
 def test_table_names_source_and_root_of_each_thing() -> None:
