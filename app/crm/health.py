@@ -6,6 +6,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from crm.errors import DependencyError
 from crm.services import services
+from crm.settings import STOPPING
 from crm.web import answer
 
 blueprint = Blueprint("health", __name__)
@@ -58,13 +59,24 @@ def readiness() -> Readiness:
     return Readiness(status, crm.settings.instance, dict(sorted(shards.items())), cache)
 
 
+def stopping() -> Response | None:
+    """The answer to any check once SIGTERM came: 503, while requests are still served."""
+    settings = services().settings
+    if not (settings.shared / STOPPING).exists():
+        return None
+    return answer({"status": "stopping", "instance": settings.instance}, 503)
+
+
 @blueprint.get("/healthz")
 def healthz() -> Response:
-    return answer({"status": "ok", "instance": services().settings.instance})
+    return stopping() or answer({"status": "ok", "instance": services().settings.instance})
 
 
 @blueprint.get("/readyz")
 def readyz() -> Response:
+    leaving = stopping()
+    if leaving is not None:
+        return leaving
     found = readiness()
     return answer(found, 503 if found.status == "unready" else 200)
 

@@ -30,6 +30,8 @@ PASSING = {
     3024: "the statement took too long",
 }
 
+NO_TABLE = 1146
+
 Identity = tuple[str, int, int, int]
 
 
@@ -65,11 +67,15 @@ def connect(
 
 
 def stored_identity(connection: RawConnection) -> Identity | None:
-    """Who the server says it is: its crm_shard row."""
+    """Who the server says it is: its crm_shard row. None before the schema job has written it."""
+    query = "SELECT name, buckets, first_bucket, last_bucket FROM crm_shard WHERE id = 1"
     with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT name, buckets, first_bucket, last_bucket FROM crm_shard WHERE id = 1"
-        )
+        try:
+            cursor.execute(query)
+        except pymysql.MySQLError as error:
+            if _code(error) == NO_TABLE:
+                return None
+            raise
         row = cursor.fetchone()
     return None if row is None else (str(row[0]), int(row[1]), int(row[2]), int(row[3]))
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pymysql
@@ -25,15 +26,27 @@ def main(environ: Mapping[str, str]) -> None:
     except OSError as error:
         raise CrmError(f"{loaded.schema}: cannot be read: {error.strerror}") from error
     database = loaded.file.database
-    for shard in database.shards:
-        connection = wait_for(shard, database, loaded.secrets)
-        try:
-            apply(connection, shard, database, statements)
-        except (OSError, pymysql.MySQLError) as error:
-            raise CrmError(f"{shard.name}: {mysql.plain(error)}") from error
-        finally:
-            connection.close()
-        print(f"{shard.name}: {len(statements)} statements applied, identity verified", flush=True)
+    with ExitStack() as stack:
+        connections = []
+        for shard in database.shards:
+            connection = stack.enter_context(wait_for(shard, database, loaded.secrets))
+            with told(shard):
+                apply(connection, shard, database, statements)
+            connections.append((shard, connection))
+        # Only now: two shards that name one server overwrite each other's row.
+        for shard, connection in connections:
+            with told(shard):
+                verify(connection, shard, database)
+            print(f"{shard.name}: {len(statements)} statements applied, identity verified")
+
+
+@contextmanager
+def told(shard: ShardSettings) -> Iterator[None]:
+    """Turn a driver's error into a sentence that names the shard."""
+    try:
+        yield
+    except (OSError, pymysql.MySQLError) as error:
+        raise CrmError(f"{shard.name}: {mysql.plain(error)}") from error
 
 
 def split(script: str) -> Iterator[str]:
@@ -73,30 +86,43 @@ def apply(
     database: DatabaseSettings,
     statements: list[str],
 ) -> None:
-    """Run the statements, then write and read back the identity. One job at a time per shard."""
+    """Run the statements, then write the identity. One job at a time per shard."""
     with connection.cursor() as cursor:
+        cursor.execute("SET SESSION max_execution_time = 0")
         if scalar(cursor, f"SELECT GET_LOCK('{LOCK}', 60)") != 1:
             raise CrmError(f"{shard.name}: another schema job is running; try again when it ended")
-        for statement in statements:
-            cursor.execute(statement)
         stored = mysql.stored_identity(connection)
         expected = mysql.expected_identity(shard, database)
-        if stored == expected:
-            return
-        if stored is not None and holds_rows(cursor):
+        if stored is not None and stored != expected and holds_rows(cursor):
             raise CrmError(
                 f"{shard.name}: this server holds rows as {mysql.describe(stored)}, "
                 f"the shard map says {mysql.describe(expected)}: "
                 "with this map its customers would not be found, so nothing was changed"
             )
+        for statement in statements:
+            cursor.execute(statement)
         cursor.execute(
             "REPLACE INTO crm_shard (id, name, buckets, first_bucket, last_bucket) "
             "VALUES (1, %s, %s, %s, %s)",
             expected,
         )
         connection.commit()
-    if mysql.stored_identity(connection) != expected:
-        raise CrmError(f"{shard.name}: the identity row read back differs from what was written")
+        cursor.execute(f"SELECT RELEASE_LOCK('{LOCK}')")
+
+
+def verify(
+    connection: mysql.RawConnection, shard: ShardSettings, database: DatabaseSettings
+) -> None:
+    connection.rollback()
+    stored = mysql.stored_identity(connection)
+    expected = mysql.expected_identity(shard, database)
+    if stored is None:
+        raise CrmError(f"{shard.name}: the identity that was written is not there any more")
+    if stored != expected:
+        raise CrmError(
+            f"{shard.name}: the server now says it is {mysql.describe(stored)}, "
+            f"right would be {mysql.describe(expected)}: do two shards name one server?"
+        )
 
 
 def holds_rows(cursor: Any) -> bool:

@@ -17,7 +17,6 @@ from crm.errors import CrmError
 if TYPE_CHECKING:
     from flask import Flask
 
-PORT = 8000
 # How long a replica that was told to stop goes on serving, its health checks failing, so that
 # load balancers send their next requests elsewhere: two checks of a second each.
 DRAIN_SECONDS = 2.0
@@ -73,7 +72,7 @@ def main(environ: MutableMapping[str, str]) -> None:
         interface=Interfaces.WSGI,
         http=HTTPModes.http1,
         address="0.0.0.0",  # noqa: S104 - the container's network is the fence
-        port=PORT,
+        port=loaded.file.server.port,
         workers=loaded.file.server.workers,
         blocking_threads=loaded.file.server.threads,
         respawn_failed_workers=True,

@@ -22,9 +22,9 @@ Port = Annotated[int, Meta(ge=1, le=65535)]
 class ServerSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """``threads`` is per worker: a replica answers workers * threads requests at once."""
 
-    port: Port
     workers: Annotated[int, Meta(ge=1, le=64)]
     threads: Annotated[int, Meta(ge=1, le=256)]
+    port: Port = 8000
 
 
 class ShardSettings(Struct, frozen=True, forbid_unknown_fields=True):

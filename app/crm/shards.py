@@ -198,6 +198,11 @@ class Shards:
             for future in waiting:
                 future.cancel()
 
+    def check_soon(self) -> None:
+        """Check every shard in the background: one that is down or wrong is logged at the start."""
+        for shard in self._shards:
+            shard.threads.submit(shard.check)
+
     def close(self) -> None:
         for shard in self._shards:
             shard.close()
