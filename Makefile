@@ -33,8 +33,10 @@ outputs: base ## Show the stack's URL and other outputs
 
 test: python ## Lint, then the whole suite, live tests included (ARGS="-k name" picks)
 	@$(BOOTSTRAP) test
-	@$(MAKE) --no-print-directory lint
-	@.venv/bin/python -m pytest $(ARGS)
+	@status=0; $(MAKE) --no-print-directory lint || status=1; \
+	.venv/bin/python -m pytest $(ARGS) || status=1; \
+	if [ $$status != 0 ]; then echo "error: make test failed: see lint or pytest above" >&2; fi; \
+	exit $$status
 
 lint: dev ## Style, formatting and types
 	@.venv/bin/ruff check .
