@@ -306,7 +306,7 @@ class Cache(_Part, frozen=True):
 
 def _port_after(port: int, taken: set[int]) -> int:
     """The next port above ``port`` that the stack does not use; from 8080 where there is none."""
-    free = [p for p in (*range(port + 1, 65536), *range(8080, 65536)) if p not in taken]
+    free: list[int] = [p for p in [*range(port + 1, 65536), *range(8080, 65536)] if p not in taken]
     return free[0]
 
 

@@ -65,11 +65,13 @@ def read(stack: str, folder: Path = STACK_FILES) -> dict[str, object]:
     import yaml
 
     path = find(stack, folder)
-    # The C parser where PyYAML was built with it: four times faster, the same result.
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        document = yaml.load(path.read_text(encoding="utf-8"), Loader=loader)  # noqa: S506 (safe)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        # The C parser where PyYAML was built with it: four times faster, the same result.
+        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(path.read_text(encoding="utf-8"))
+        node = loader.get_single_node()
+        _refuse_twice(stack, node)
+        document = loader.construct_document(node) if node is not None else None
+    except (yaml.YAMLError, ValueError) as error:
         raise _refusal(stack, f"this is not YAML: {error}") from None
     except OSError as error:
         raise _refusal(stack, f"cannot be read: {error.strerror}") from None
@@ -109,6 +111,30 @@ def parse(config: Mapping[str, object], stack: str) -> StackSpec:
         from stacks.spec_errors import explain
 
         raise CrmError(explain(str(error), config, stack_file_name(stack), StackSpec)) from None
+
+
+def _refuse_twice(stack: str, node: Any) -> None:
+    """YAML would take the last of two equal keys; Pulumi's own reader refuses them, and so do we.
+
+    ``node`` is a node of PyYAML's, whose ``value`` is text, nodes, or pairs of nodes.
+    """
+    waiting, met = [node] if node is not None else [], set()
+    while waiting:
+        node = waiting.pop()
+        if id(node) in met or isinstance(node.value, str):
+            continue
+        met.add(id(node))
+        keys = set()
+        for child in node.value:
+            if not isinstance(child, tuple):
+                waiting.append(child)
+                continue
+            key, value = child
+            waiting.append(value)
+            if str(key.value) in keys:
+                line = key.start_mark.line + 1
+                raise _refusal(stack, f"line {line}: {key.value}: is written twice; keep one")
+            keys.add(str(key.value))
 
 
 def _check_name(stack: str) -> None:
