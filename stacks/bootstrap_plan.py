@@ -138,11 +138,14 @@ def obstacles(facts: Facts, steps: list[Step]) -> list[str]:
             else "install Python 3.11 or later with its venv and ensurepip modules"
         )
         found.append(f"Python {facts.python} here cannot make environments: {way}; {again}")
-    if any(row.root for step in steps if step.action == "images" for row in step.rows):
+    # While the images are not known they may all be here; if not, making them says the same.
+    pulled = [name for name in facts.images or () if not name.startswith("crm-app:")]
+    if pulled and facts.registry is False:
         if not facts.root:
             found.append(
                 "no image registry answers, and building the images from Debian packages needs "
-                f"root: run `sudo {command(facts)}`, or bring the images with `docker load`"
+                "root: run `sudo .venv/bin/python -m stacks.images ensure "
+                f"{' '.join(pulled)}`, or bring them with `docker load`; {again}"
             )
         elif not facts.debootstrap and not facts.apt:
             found.append(

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "APP_BASE",
-    "DEFAULT_REFERENCES",
     "ImageUse",
     "app_files",
     "app_reference",
@@ -38,8 +37,6 @@ __all__ = [
 APP = "crm-app"
 APP_BASE = "debian:13.1-slim"
 """What the app's image is built on; with it come the Python and the glibc its wheels are for."""
-DEFAULT_REFERENCES = ("nginx:1.28.0", "haproxy:3.2.4", "mysql:8.4.6", "redis:8.2.1")
-"""What the stacks in this repository use unless they say otherwise."""
 
 
 @dataclass(frozen=True)

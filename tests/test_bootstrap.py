@@ -147,7 +147,8 @@ def test_table_says_which_engine_deploys_without_the_cli() -> None:
         (
             {"images": ("nginx:1.28.0",), "registry": False, "root": False},
             "no image registry answers, and building the images from Debian packages needs root: "
-            "run `sudo make up`, or bring the images with `docker load`",
+            "run `sudo .venv/bin/python -m stacks.images ensure nginx:1.28.0`, or bring them with "
+            "`docker load`; then run `make up` again",
         ),
         (
             {"images": ("nginx:1.28.0",), "registry": False, "debootstrap": False, "apt": False},
@@ -164,6 +165,13 @@ def test_table_says_which_engine_deploys_without_the_cli() -> None:
 def test_obstacle_names_the_way_out(changes: dict[str, object], expected: str) -> None:
     facts = changed(Facts(verb="up", stack="dev"), **changes)
     assert obstacles(facts, plan(facts)) == [expected]
+
+
+def test_obstacle_of_root_waits_until_images_are_known_to_be_missing() -> None:
+    facts = Facts(
+        verb="up", stack="dev", environment="stale", images=None, registry=False, root=False
+    )
+    assert obstacles(facts, plan(facts)) == []
 
 
 def test_obstacle_of_a_full_disk_does_not_stop_a_ready_machine() -> None:
