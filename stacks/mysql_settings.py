@@ -59,13 +59,21 @@ def max_connections(settings: tuple[Setting, ...]) -> int:
 
 
 def _derived(memory_mib: int) -> dict[str, tuple[str, str]]:
-    # The server itself, its threads and its dictionary take about 384 MiB before any data.
-    pool = max(64, (memory_mib - 384) * 3 // 4 // 32 * 32)
     small = memory_mib < 2048
+    instances = 1 if small else 4
+    # The server itself, its threads and its dictionary take about 384 MiB before any data.
+    free = (memory_mib - 384) * 3 // 4
+    # The server rounds the pool *up* to whole chunks in every instance, beyond what was meant for
+    # it, and wants 1000 chunks at most:
+    # https://dev.mysql.com/doc/refman/8.4/en/innodb-buffer-pool-resize.html
+    chunk = 32 // instances
+    while free // chunk > 1000:
+        chunk *= 2
+    pool = max(64, free // (chunk * instances) * (chunk * instances))
     return {
         "binlog_expire_logs_seconds": ("604800", "a week of binary logs"),
-        "innodb_buffer_pool_chunk_size": ("32M", "lets the pool have the exact size below"),
-        "innodb_buffer_pool_instances": ("1" if small else "4", "one for each 512 MiB or so"),
+        "innodb_buffer_pool_chunk_size": (f"{chunk}M", "lets the pool have the exact size below"),
+        "innodb_buffer_pool_instances": (str(instances), "four where there is a gigabyte to share"),
         "innodb_buffer_pool_size": (f"{pool}M", "three quarters of what the server leaves free"),
         "innodb_flush_method": ("O_DIRECT", "data is cached once, in the buffer pool"),
         "innodb_redo_log_capacity": (

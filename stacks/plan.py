@@ -158,19 +158,22 @@ def make(stack: str, spec: StackSpec) -> Plan:
 
     Raises ``CrmError`` when its parts do not fit together.
     """
-    app = _app(spec)
-    database = _database(spec)
-    _check_connections(stack, app, database)
-    return Plan(
-        stack=stack,
-        target=spec.target,
-        owner=spec.owner,
-        edge=_edge(spec, app),
-        app=app,
-        database=database,
-        cache=_cache(spec),
-        secrets=_secrets(spec),
-    )
+    try:
+        app = _app(spec)
+        database = _database(spec)
+        _check_connections(app, database)
+        return Plan(
+            stack=stack,
+            target=spec.target,
+            owner=spec.owner,
+            edge=_edge(spec, app),
+            app=app,
+            database=database,
+            cache=_cache(spec),
+            secrets=_secrets(spec),
+        )
+    except CrmError as error:
+        raise CrmError(f"{stack_file_name(stack)}: {error}") from None
 
 
 def _numbered(name: str, count: int) -> tuple[str, ...]:
@@ -341,12 +344,12 @@ def connections_wanted(app: AppPlan) -> int:
     return len(app.instances) * app.workers * app.threads
 
 
-def _check_connections(stack: str, app: AppPlan, database: DatabasePlan) -> None:
+def _check_connections(app: AppPlan, database: DatabasePlan) -> None:
     wanted = connections_wanted(app)
     allowed = database.max_connections - RESERVED_CONNECTIONS
     if not database.external and wanted > allowed:
         raise CrmError(
-            f"{stack_file_name(stack)}: crm:app.replicas: {len(app.instances)} replicas × "
+            f"crm:app.replicas: {len(app.instances)} replicas × "
             f"{app.workers} workers × {app.threads} connections = {wanted}, but each shard allows "
             f"{database.max_connections} less {RESERVED_CONNECTIONS} in reserve = {allowed}; "
             "raise crm:database.memory_mib or ask for fewer replicas"
