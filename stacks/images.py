@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 from stacks import paths
 from stacks.errors import CrmError
 from stacks.images_debian import Report
-from stacks.images_recipes import RECIPES, base_name, equivalent, service_of, short
+from stacks.images_recipes import RECIPES, base_name, equivalent, is_present, service_of
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -82,7 +82,7 @@ def app_reference(root: Path = paths.ROOT) -> str:
 
 def choose(reference: str, present: Collection[str]) -> str:
     """The name the image has here: itself if present, else its local equivalent, else itself."""
-    if reference in present or short(reference) in present:
+    if is_present(reference, present):
         return reference
     stand_in = equivalent(reference)
     return stand_in if stand_in is not None and stand_in in present else reference
@@ -132,7 +132,7 @@ def _use(reference: str, present: Collection[str]) -> ImageUse:
         return ImageUse(
             reference, name, "equivalent", f"built here from {version}; not for production"
         )
-    if name in present or short(name) in present:
+    if is_present(name, present):
         return ImageUse(reference, name, "present", "on this machine")
     if reference.startswith(f"{APP}:"):
         way = "built here from app/ when needed"
@@ -156,7 +156,7 @@ def _found(client: "DockerClient", reference: str) -> str | None:
 
     present = images_build.local_names(client)
     name = choose(reference, present)
-    return name if name in present or short(name) in present else None
+    return name if is_present(name, present) else None
 
 
 def _obtain(client: "DockerClient", reference: str, report: Report) -> str:

@@ -6,6 +6,7 @@ tests and CI, never for production: the labels and the names (``crm-local/…``)
 
 import hashlib
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 
 SUITE = "trixie"
@@ -74,6 +75,17 @@ def short(reference: str) -> str:
         if reference.startswith(prefix):
             return reference.removeprefix(prefix)
     return reference
+
+
+def is_present(reference: str, present: Collection[str]) -> bool:
+    """Whether one of ``present`` is this image, by any name Docker may show it under.
+
+    One pulled by digest keeps its repository and digest, and loses the tag written before it.
+    """
+    name, at, digest = short(reference).partition("@")
+    untagged = re.sub(r":[\w.-]+$", "", name)
+    names = {reference, short(reference), f"{untagged}@{digest}" if at else reference}
+    return not names.isdisjoint(present)
 
 
 def service_of(reference: str) -> str | None:

@@ -110,6 +110,15 @@ def test_choose_prefers_the_image_itself() -> None:
     assert images.choose(hub, {"nginx:1.28.0", stand_in}) == hub
 
 
+def test_choose_knows_an_image_pulled_by_digest() -> None:
+    digest = "sha256:" + "0" * 64
+    assert images.choose(f"mysql:8.4.6@{digest}", {f"mysql@{digest}"}) == f"mysql:8.4.6@{digest}"
+    other = images.choose(
+        f"mysql:8.4.6@{digest}", {"mysql:8.4.6", images.equivalent("mysql") or ""}
+    )
+    assert other == images.equivalent("mysql"), "a tag alone is not what was pinned"
+
+
 def test_choose_takes_the_equivalent_that_is_here() -> None:
     stand_in = images.equivalent("nginx:1.28.0") or ""
     assert images.choose("nginx:1.28.0", {"redis:8.2.1", stand_in}) == stand_in
