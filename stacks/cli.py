@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,7 +33,13 @@ def _parser() -> argparse.ArgumentParser:
     render = verbs.add_parser("render", help="write the files a stack would run with, for review")
     render.add_argument("stack", nargs="?", help="a stack; or --all")
     render.add_argument("--all", action="store_true", help="every stack, each in its own folder")
-    render.add_argument("-o", dest="folder", type=Path, help="the folder (default: rendered/STACK)")
+    render.add_argument(
+        "-o",
+        dest="folder",
+        type=Path,
+        help="the folder; with --all, the one that holds a folder for each stack "
+        "(default: .crm/rendered, or tests/golden with --check)",
+    )
     render.add_argument(
         "--check",
         action="store_true",
@@ -84,29 +91,32 @@ def _deployment_options(parser: argparse.ArgumentParser) -> None:
 
 def _render(options: argparse.Namespace) -> int:
     from stacks import plan, render, stack_file
+    from stacks.paths import GOLDEN, LOCAL
 
     if options.all == bool(options.stack):
         raise CrmError("crm render: name one stack, or --all")
     stacks = stack_file.names() if options.all else [options.stack]
     renderer = render.Renderer()
-    differs = False
-    for stack in stacks:
-        files = renderer.tree(plan.make(stack, stack_file.load(stack)))
+    # All of them before any is written: one that is refused leaves everything as it was.
+    trees = {s: renderer.tree(plan.make(s, stack_file.load(s))) for s in stacks}
+    differing, again = [], "the same command without --check"
+    for stack, files in trees.items():
         if options.folder is None:
-            folder = Path("rendered") / stack
+            folder = (GOLDEN if options.check else LOCAL / "rendered") / stack
         else:
             folder = options.folder / stack if options.all else options.folder
-        if options.check:
-            diff = render.difference(files, folder)
-            if diff:
-                differs = True
-                sys.stdout.write(diff)
-        else:
+        shown = os.path.relpath(folder) if options.folder is None else folder
+        if not options.check:
             render.write(files, folder)
-            print(f"{stack}: {len(files)} files in {folder}", file=sys.stderr)
-    if differs:
-        print("error: the folder differs from what would be rendered", file=sys.stderr)
-    return 1 if differs else 0
+            print(f"{stack}: {len(files)} files in {shown}", file=sys.stderr)
+        elif diff := render.difference(files, folder):
+            differing.append(f"{shown} differs from what {stack} renders")
+            if folder.resolve().is_relative_to(GOLDEN):
+                again = "make golden"
+            sys.stdout.write(diff)
+    if differing:
+        raise CrmError(f"{'; '.join(differing)}; if the diff is right, refresh with: {again}")
+    return 0
 
 
 def _deploy(options: argparse.Namespace) -> int:

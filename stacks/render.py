@@ -7,6 +7,7 @@ Templates print values and loop over them; they compute nothing.
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -39,6 +40,7 @@ class Renderer:
     """The Jinja environment: strict, no auto-escape (these are not HTML), cached bytecode."""
 
     def __init__(self, templates: Path = TEMPLATES) -> None:
+        self._root = templates
         self._environment = Environment(
             loader=FileSystemLoader(templates),
             bytecode_cache=_bytecode_cache(),
@@ -91,14 +93,35 @@ class Renderer:
         except TemplateNotFound as error:
             raise CrmError(f"templates/{error.name}: there is no such template") from None
         except TemplateSyntaxError as error:
-            raise CrmError(f"templates/{template}:{error.lineno}: {error.message}") from None
-        except UndefinedError as error:
+            name = error.name or template
+            raise CrmError(f"templates/{name}:{error.lineno}: {error.message}") from None
+        except Exception as error:
+            # Templates can fail in any way code can; Jinja names their lines in the traceback.
+            where, line = _line_of(error, self._root / template)
+            hint = "; the template's first line names the type it takes"
             raise CrmError(
-                f"templates/{template}: {error.message}; its first line names the type it takes"
+                f"templates/{where.relative_to(self._root).as_posix()}:{line}: "
+                f"{error}{hint if isinstance(error, UndefinedError) else ''}"
             ) from None
 
 
-def _app_settings(plan: Plan) -> dict[str, object]:
+def _line_of(error: BaseException, template: Path) -> tuple[Path, int]:
+    """The file and line of the innermost template that ``error`` came through."""
+    found = (template, 1)
+    frame = error.__traceback__
+    while frame is not None:
+        path = Path(frame.tb_frame.f_code.co_filename)
+        if path.suffix == template.suffix:
+            found = (path, frame.tb_lineno)
+        frame = frame.tb_next
+    return found
+
+
+Settings = dict[str, object]
+"""What ``app.json`` holds, in its order; ``app/crm/settings.py`` says what each value means."""
+
+
+def _app_settings(plan: Plan) -> Settings:
     """What the CRM reads at its start (``app/crm/settings.py`` checks it)."""
     return {
         "stack": plan.stack,
@@ -132,7 +155,7 @@ def _app_settings(plan: Plan) -> dict[str, object]:
     }
 
 
-def _job_settings(plan: Plan) -> dict[str, object]:
+def _job_settings(plan: Plan) -> Settings:
     """What the schema job reads: the same shards, as the account that may create tables.
 
     Nothing of the app's own size is in it, so that resizing the app does not run the job again.
@@ -155,7 +178,7 @@ def _bytecode_cache() -> FileSystemBytecodeCache | None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:
         return None
-    return FileSystemBytecodeCache(str(folder))
+    return FileSystemBytecodeCache(str(folder)) if os.access(folder, os.W_OK) else None
 
 
 def _finalize(value: object) -> object:
@@ -180,44 +203,55 @@ INDEX = ".rendered"
 def write(files: Mapping[str, str], folder: Path) -> None:
     """Put ``files`` into ``folder``, and remove what an earlier call rendered and this did not.
 
-    Files that were not rendered here are left alone.
+    Files that were not rendered here are left alone. Raises ``CrmError`` when ``folder`` cannot
+    be written.
     """
-    index = folder / INDEX
-    before = index.read_text(encoding="utf-8").splitlines() if index.is_file() else []
-    for path in files:
-        target = folder / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(files[path], encoding="utf-8")
-    for path in sorted(set(before) - set(files)):
-        stale = folder / path
-        if stale.resolve().is_relative_to(folder.resolve()) and stale.is_file():
-            stale.unlink()
-            if not any(stale.parent.iterdir()):
-                stale.parent.rmdir()
-    index.write_text("".join(f"{path}\n" for path in files), encoding="utf-8")
+    try:
+        before = _index(folder)
+        for path in files:
+            target = folder / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(files[path], encoding="utf-8")
+        for path in sorted(set(before) - set(files)):
+            stale = folder / path
+            if stale.resolve().is_relative_to(folder.resolve()) and stale.is_file():
+                stale.unlink()
+                if not any(stale.parent.iterdir()):
+                    stale.parent.rmdir()
+        (folder / INDEX).write_text(_lines(files), encoding="utf-8")
+    except OSError as error:
+        raise CrmError(
+            f"{error.filename or folder}: cannot be written: {error.strerror}; "
+            "name a folder with -o"
+        ) from None
 
 
 def difference(files: Mapping[str, str], folder: Path) -> str:
-    """A unified diff from what ``folder`` holds to ``files``; empty when they are the same."""
+    """A unified diff from what ``folder`` holds to ``files``; empty when ``write`` would change
+    nothing. Files that were not rendered into it are not looked at."""
     from difflib import unified_diff
 
+    wanted = {**files, INDEX: _lines(files)}
     lines: list[str] = []
-    for path in sorted({*files, *_existing(folder)}):
-        target = folder / path
-        old = target.read_text(encoding="utf-8") if target.is_file() else ""
-        new = files.get(path, "")
+    for path in sorted({*wanted, *_index(folder)}):
+        old = _text(folder / path)
+        new = wanted.get(path)
         lines += unified_diff(
-            old.splitlines(keepends=True),
-            new.splitlines(keepends=True),
-            f"a/{path}" if target.is_file() else "/dev/null",
-            f"b/{path}" if path in files else "/dev/null",
+            (old or "").splitlines(keepends=True),
+            (new or "").splitlines(keepends=True),
+            "/dev/null" if old is None else f"a/{path}",
+            "/dev/null" if new is None else f"b/{path}",
         )
     return "".join(line if line.endswith("\n") else f"{line}\n" for line in lines)
 
 
-def _existing(folder: Path) -> list[str]:
-    return sorted(
-        p.relative_to(folder).as_posix()
-        for p in folder.rglob("*")
-        if p.is_file() and p != folder / INDEX
-    )
+def _lines(files: Mapping[str, str]) -> str:
+    return "".join(f"{path}\n" for path in sorted(files))
+
+
+def _index(folder: Path) -> list[str]:
+    return (_text(folder / INDEX) or "").splitlines()
+
+
+def _text(path: Path) -> str | None:
+    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else None
