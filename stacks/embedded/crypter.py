@@ -1,9 +1,8 @@
 """Secrets at rest, as Pulumi's passphrase provider writes them.
 
-PBKDF2-HMAC-SHA256 with 1,000,000 rounds makes an AES-256-GCM key from the passphrase and a salt;
-a value is ``v1:<nonce>:<ciphertext>`` in base64 (sdk/go/common/resource/config/crypt.go), a salt
-``v1:<salt>:<"pulumi" encrypted>``, so that a wrong passphrase is noticed
-(pkg/secrets/passphrase/manager.go).
+PBKDF2-HMAC-SHA256 with 1,000,000 rounds makes an AES-256-GCM key of the passphrase and a salt; a
+value is ``v1:<nonce>:<ciphertext>`` in base64 (sdk/go/common/resource/config/crypt.go), a salt
+``v1:<salt>:<"pulumi" encrypted>``, which tells a wrong passphrase (pkg/secrets/passphrase).
 """
 
 import json
@@ -16,33 +15,24 @@ from typing import Any
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from stacks.embedded.values import HIDDEN, SIGNATURE, replace_secrets, reveal
+from stacks.embedded.values import HIDDEN, SIGNATURE, Properties, hide, map_secrets, reveal
 from stacks.errors import CrmError
 
 ROUNDS = 1_000_000
-_PROOF = "pulumi"
 
 
 class Crypter:
-    """Encrypts and decrypts with one passphrase and one salt.
+    """Encrypts and decrypts with one passphrase and one salt, a new one where none is given.
 
-    Without a salt a new one is made. Raises ``CrmError`` when the passphrase is not the one the
-    salt was made with.
+    Raises ``CrmError``, naming ``where``, for a passphrase that the salt was not made with.
     """
 
-    def __init__(self, passphrase: str, salt: str | None, where: str = "the state") -> None:
+    def __init__(self, passphrase: str, salt: str | None, where: str) -> None:
         self._where = where
-        if salt is None:
-            raw = os.urandom(8)
-            self._key = _key(passphrase, raw)
-            self.salt = f"v1:{b64encode(raw).decode()}:{self.encrypt(_PROOF)}"
-            return
-        version, raw_text, proof = salt.split(":", 2)
-        if version != "v1":
-            raise CrmError(f"{where}: salt version {version!r} is not known, only v1 is")
-        self._key = _key(passphrase, b64decode(raw_text))
-        self.salt = salt
-        self.decrypt(proof)
+        raw = b64decode(salt.split(":")[1]) if salt else os.urandom(8)
+        self._key = _key(passphrase, raw)
+        self.salt = salt or f"v1:{b64encode(raw).decode()}:{self.encrypt('pulumi')}"
+        self.decrypt(self.salt.split(":", 2)[2])
 
     def encrypt(self, text: str) -> str:
         """``text`` as ``v1:<nonce>:<ciphertext>``."""
@@ -52,30 +42,33 @@ class Crypter:
 
     def decrypt(self, sealed: str) -> str:
         """The text of a ``v1:<nonce>:<ciphertext>``."""
-        _version, nonce, ciphertext = sealed.split(":")
+        nonce, ciphertext = map(b64decode, sealed.split(":")[1:])
         try:
-            plain = AESGCM(self._key).decrypt(b64decode(nonce), b64decode(ciphertext), None)
+            return AESGCM(self._key).decrypt(nonce, ciphertext, None).decode()
         except InvalidTag:
-            raise CrmError(
-                f"{self._where}: encrypted with another passphrase; set the right one in"
-                " PULUMI_CONFIG_PASSPHRASE or PULUMI_CONFIG_PASSPHRASE_FILE"
-            ) from None
-        return plain.decode()
+            hint = "set the right one in PULUMI_CONFIG_PASSPHRASE"
+            raise CrmError(f"{self._where}: encrypted with another passphrase; {hint}") from None
 
     def seal(self, value: Any) -> Any:
         """``value`` as a checkpoint holds it: each secret as its ciphertext."""
-        return replace_secrets(value, self._seal_one)
+
+        def sealed(secret: Properties) -> Properties:
+            text = json.dumps(reveal(secret), separators=(",", ":"))
+            return {SIGNATURE: HIDDEN, "ciphertext": self.encrypt(text)}
+
+        return map_secrets(value, sealed)
 
     def open(self, value: Any) -> Any:
         """``value`` from a checkpoint: each ciphertext as the secret it holds."""
-        return replace_secrets(value, self._open_one)
+        return map_secrets(value, lambda kept: hide(json.loads(self.decrypt(kept["ciphertext"]))))
 
-    def _seal_one(self, secret: dict[str, Any]) -> dict[str, Any]:
-        text = json.dumps(reveal(secret), separators=(",", ":"))
-        return {SIGNATURE: HIDDEN, "ciphertext": self.encrypt(text)}
-
-    def _open_one(self, secret: dict[str, Any]) -> dict[str, Any]:
-        return {SIGNATURE: HIDDEN, "value": json.loads(self.decrypt(secret["ciphertext"]))}
+    def open_config(self, value: Any) -> Any:
+        """``value`` from a stack file: each ``secure:`` as the text it holds."""
+        if isinstance(value, dict) and value.keys() == {"secure"}:
+            return self.decrypt(value["secure"])
+        if isinstance(value, dict):
+            return {key: self.open_config(item) for key, item in value.items()}
+        return [self.open_config(item) for item in value] if isinstance(value, list) else value
 
 
 @cache

@@ -1,9 +1,9 @@
 """Turns what a program registers, and what it no longer does, into steps.
 
 The rules are Pulumi's (pkg/resource/deploy/step_generator.go), for the options we use. A resource
-that must go before its successor comes takes along those whose inputs name one of its outputs and
-that any change replaces; ``dependsOn`` alone takes nothing along. What no longer is registered,
-or has been replaced, goes last, and nothing goes before what needs it.
+that has to go before its successor comes takes along those whose inputs name one of its outputs,
+if any change replaces them; ``dependsOn`` alone takes nothing along. What has been replaced, or no
+longer is registered, goes last, and nothing goes before what needs it.
 """
 
 import threading
@@ -18,7 +18,7 @@ from uuid import uuid4
 from stacks.embedded.result import CHANGES, Event, OnEvent
 from stacks.embedded.state import Resource, State
 from stacks.embedded.store import PROJECT, now
-from stacks.embedded.values import Properties, changed_names, hide_named
+from stacks.embedded.values import Properties, changed_names, hide, hide_like
 from stacks.errors import CrmError
 
 
@@ -28,46 +28,47 @@ class Diff:
 
     changed: list[str]
     replace: bool = False
-    delete_first: bool = False
-    """Whether the old one goes first unless the program says otherwise."""
-    clash: bool = False
-    """The two cannot exist together: the old one goes first whatever the program says."""
-    gone: bool = False
-    """The old one was removed behind our back."""
+    delete_first: bool = False  # the old one goes first, unless the program says otherwise
+    clash: bool = False  # the two cannot exist together, whatever the program says
+    gone: bool = False  # the old one was removed behind our back
 
 
 class Handler(Protocol):
-    """Makes and removes resources of one kind. Errors it raises fail the step they occur in."""
+    """Makes and removes resources of one kind; what it raises fails the step."""
 
     replaces_on_change: bool
-    """Whether every changed input means a replacement."""
 
-    def check(self, new: Resource, old: Resource | None) -> Properties: ...
+    def check(self, new: Resource, old: Resource | None) -> Properties:
+        """The inputs as it wants them; raises ``CrmError`` for those it does not."""
+
     def diff(self, old: Resource, new: Resource) -> Diff: ...
     def create(self, new: Resource) -> tuple[str, Properties]: ...
     def update(self, old: Resource, new: Resource) -> Properties: ...
     def delete(self, old: Resource) -> None: ...
     def read(self, old: Resource) -> tuple[Properties, str] | None:
-        """The outputs as they are and how they drifted (empty: not), or None: it is gone."""
+        """The outputs and how it drifted (empty: it did not); None when it is gone."""
 
 
 class Deployment:
-    """One run over one state. Its methods may be called from several threads at once."""
+    """One run over one state; without ``save``, which follows each change, a preview.
+
+    Its methods may be called from several threads at once.
+    """
 
     def __init__(
         self,
         state: State,
-        handlers: Callable[[Resource], Handler],
+        handler_of: Callable[[Resource], Handler],
         on_event: OnEvent,
         save: Callable[[], None] | None,
     ) -> None:
-        """``save`` is called after each change; without it, this is a preview."""
         self.state = state
         self.changes = dict.fromkeys(CHANGES, 0)
         self.failure = ""
-        self._handlers = handlers
+        self.is_preview = save is None
+        self._handler_of = handler_of
         self._on_event = on_event
-        self._save = save
+        self._save = save or (lambda: None)
         self._lock = threading.RLock()
         self._begun: set[str] = set()
         self._replaced: set[str] = set()
@@ -83,65 +84,38 @@ class Deployment:
         with self._lock:
             if urn not in self.state.registered:
                 old = self.state.find(urn)
-                known = old.id if old else str(uuid4())
-                new = Resource(urn=urn, custom=True, id=known, type=kind, inputs=inputs)
-                new.outputs, new.created, new.modified = inputs, now(), now()
-                self.state.register(new)
+                provider = Resource(urn=urn, custom=True, type=kind, inputs=inputs, outputs=inputs)
+                provider.id = old.id if old else str(uuid4())
+                self.state.register(provider)
             return f"{urn}::{self.state.registered[urn].id}"
 
     def register(self, new: Resource, delete_first: bool | None = None) -> Resource:
-        """Brings ``new`` about and returns it with its id and outputs; in a preview, with those
+        """Brings ``new`` about and returns it with its id and outputs, in a preview with those
         that are known by then."""
         with self._lock:
             if new.urn in self._begun:
-                raise CrmError(f"{new.urn}: registered twice; give one of them another name")
+                raise CrmError(f"{new.label}: registered twice; give one of them another name")
             self._begun.add(new.urn)
             old = self.state.find(new.urn)
-        if not new.custom:
-            return self._register_component(new, old)
-        handler = self._handlers(new)
+        if not new.is_managed:
+            changed = changed_names(old.inputs, new.inputs) if old else []
+            return self._bring("update" if changed else "same" if old else "create", new, old)
+        handler = self._handler_of(new)
         new.inputs = handler.check(new, old)
         if old is None or old.pending_replacement:
-            return self._create(handler, new, "replace" if old else "create")
+            return self._bring("replace" if old else "create", new, None, handler)
         diff = handler.diff(old, new)
         if diff.gone and old.protect:
-            raise CrmError(
-                f"{old.id} ({new.name}) is protected but not there any more; if what it held may"
-                f" be lost: crm refresh {self.state.stack}"
-            )
+            hint = f"to go on without what it held: crm refresh {self.state.stack}"
+            raise CrmError(f"{new.label}: {old.id} is protected, but not there any more; {hint}")
         if diff.gone:
-            return self._create(handler, new, "create", "it was removed behind our back")
+            return self._bring("create", new, None, handler)
         if diff.replace or old.taint:
             first = diff.clash or (diff.delete_first if delete_first is None else delete_first)
-            return self._replace(handler, old, new, first, ", ".join(diff.changed))
-        if diff.changed:
-            return self._update(handler, old, new, ", ".join(diff.changed))
-        return self._same(old, new)
-
-    @property
-    def is_preview(self) -> bool:
-        """Whether nothing is to be changed."""
-        return self._save is None
-
-    def refresh(self, old: Resource) -> list[str]:
-        """Reads what ``old`` stands for; says how it drifted, and notes it in the state."""
-        what = f"{old.type.rsplit(':', 1)[1]} {old.name}"
-        found = None if old.pending_replacement else self._handlers(old).read(old)
-        if found is None:
-            self.state.remove(old)
-            self._tell(old, "refresh", "done", detail="gone")
-            return [f"{what}: gone"]
-        outputs, drift = found
-        old.outputs = hide_named(outputs, old.additional_secret_outputs)
-        old.taint = bool(drift)
-        self._tell(old, "refresh", "done", detail=drift)
-        return [f"{what}: {drift}"] if drift else []
-
-    def sweep(self, name: str, remove: Callable[[], None]) -> None:
-        """Removes an object that a killed run left unrecorded."""
-        stray = Resource(urn=f"::{name}", custom=False, type="crm:stray:Object")
-        with self._step(stray, "delete", "left by a killed run"):
-            remove()
+            self._make_way(old, diff.changed, first)
+            return self._bring("replace", new, None, handler, diff.changed, keep_old=not first)
+        op = "update" if diff.changed else "same"
+        return self._bring(op, new, old, handler, diff.changed)
 
     def outputs(self, urn: str, outputs: Properties) -> None:
         """What a component, or the program itself, says came out."""
@@ -151,137 +125,110 @@ class Deployment:
     def delete(self, targets: Iterable[Resource]) -> None:
         """Deletes ``targets``, each after those of them that need it, where possible at once."""
         left = list(targets)
-        kept = [r for r in left if r.protect and not r.delete]
-        if kept:
-            names = ", ".join(f"{r.type.rsplit(':', 1)[1]} {r.name}" for r in kept)
-            raise CrmError(
-                f"{names}: protected, so not deleted; put it back into the stack file, or say"
-                f" crm destroy {self.state.stack} --delete-data"
-            )
-        together = {r.urn for r in left}
+        if kept := ", ".join(r.label for r in left if r.protect and not r.delete):
+            hint = f"to give up its data: crm destroy {self.state.stack} --delete-data"
+            raise CrmError(f"{kept}: protected; put it back into the stack file, or, {hint}")
         with ThreadPoolExecutor(max_workers=8) as pool:
             while left:
-                needed = {urn for r in left for urn in r.needs - {r.urn}}
-                wave = [r for r in left if r.urn not in needed] or left[-1:]
-                list(pool.map(lambda r: self._delete(r, skip=r.deleted_with in together), wave))
-                left = [r for r in left if r not in wave]
+                needed = {urn for r in left for urn in r.needs}
+                list(pool.map(self._delete, [r for r in left if r.urn not in needed]))
+                left = [r for r in left if r.urn in needed]
 
-    def _register_component(self, new: Resource, old: Resource | None) -> Resource:
-        if old is None:
-            with self._step(new, "create"):
-                self._record(new)
-            return new
-        changed = changed_names(old.inputs, new.inputs)
-        if not changed:
-            return self._same(old, new)
-        with self._step(new, "update", ", ".join(changed)):
-            new.outputs = old.outputs
-            self._record(new, old)
-        return new
+    def refresh(self, old: Resource) -> str:
+        """Compares ``old`` with what exists and notes it; says how it drifted, or nothing."""
+        found = None if old.pending_replacement else self._handler_of(old).read(old)
+        drift = "gone" if found is None else found[1]
+        if found is None:
+            self.state.remove(old)
+        else:
+            old.outputs, old.taint = found[0], bool(drift)
+        self._tell(old, "refresh", "done", 0.0, drift)
+        return f"{old.label}: {drift}" if drift else ""
 
-    def _same(self, old: Resource, new: Resource) -> Resource:
-        new.id, new.outputs = old.id, old.outputs
-        new.created, new.modified = old.created, old.modified
-        with self._lock:
-            self.state.register(new)
-            self.changes["same"] += 1
-        self._tell(new, "same", "done")
-        return new
+    def sweep(self, name: str, remove: Callable[[], None]) -> None:
+        """Removes what a killed run made and did not record."""
+        with self._step(Resource(urn=f"::{name}", custom=False, type=":Stray"), "delete"):
+            remove()
 
-    def _create(self, handler: Handler, new: Resource, op: str, detail: str = "") -> Resource:
-        with self._step(new, op, detail):
-            if self._save is None:
-                new.outputs = new.inputs
-            else:
-                new.id, new.outputs = handler.create(new)
-            self._record(new)
-        return new
-
-    def _update(self, handler: Handler, old: Resource, new: Resource, detail: str) -> Resource:
-        with self._step(new, "update", detail):
-            new.id = old.id
-            new.outputs = new.inputs if self._save is None else handler.update(old, new)
-            self._record(new, old)
-        return new
-
-    def _replace(
-        self, handler: Handler, old: Resource, new: Resource, delete_first: bool, detail: str
+    def _bring(
+        self,
+        op: str,
+        new: Resource,
+        old: Resource | None,
+        handler: Handler | None = None,
+        changed: Iterable[str] = (),
+        *,
+        keep_old: bool = False,
     ) -> Resource:
-        leaving = self._taken_along(old) if delete_first else [old]
-        for resource in leaving:
-            if resource.protect:
-                raise CrmError(
-                    f"{resource.type} {resource.name}: protected, but {detail or 'its state'} would"
-                    " replace it and lose what it holds; change that back"
-                )
-        self._replaced |= {r.urn for r in leaving}
-        if delete_first:
-            for resource in reversed(leaving):
-                self._delete(resource, pending=True)
-            return self._create(handler, new, "replace", detail)
-        with self._step(new, "replace", detail):
-            if self._save is None:
-                new.outputs = new.inputs
+        with self._step(new, op, ", ".join(changed)):
+            if op == "same" or handler is None:
+                new.id, new.outputs = (old.id, old.outputs) if old else ("", {})
+            elif self.is_preview:
+                new.id, new.outputs = old.id if old else "", new.inputs
+            elif old is not None:
+                new.id, new.outputs = old.id, handler.update(old, new)
             else:
                 new.id, new.outputs = handler.create(new)
-            self._record(new, keep_old=True)
+            secret = dict.fromkeys(new.additional_secret_outputs, hide(None))
+            new.outputs = hide_like(new.outputs, secret)
+            new.modified = old.modified if old and op == "same" else now()
+            new.created = old.created if old else new.modified
+            with self._lock:
+                self.state.register(new, keep_old=keep_old)
         return new
+
+    def _make_way(self, old: Resource, changed: list[str], delete_first: bool) -> None:
+        leaving = self._taken_along(old) if delete_first else [old]
+        if kept := ", ".join(r.label for r in leaving if r.protect):
+            why = ", ".join(changed) or "its drift"
+            raise CrmError(f"{old.label}: {why} would replace the protected {kept}; change it back")
+        self._replaced |= {r.urn for r in leaving}
+        for resource in reversed(leaving) if delete_first else ():
+            self._delete(resource, pending=True)
 
     def _taken_along(self, root: Resource) -> list[Resource]:
         taken, urns = [root], {root.urn}
         with self._lock:
-            earlier = [r for r in self.state.earlier if r.custom and not r.delete]
+            earlier = [r for r in self.state.earlier if r.is_managed and not r.delete]
         for r in earlier:
             named = {urn for needed in r.property_dependencies.values() for urn in needed}
-            if named & urns and self._handlers(r).replaces_on_change:
+            if named & urns and self._handler_of(r).replaces_on_change:
                 taken.append(r)
                 urns.add(r.urn)
         return taken
 
-    def _delete(self, old: Resource, *, skip: bool = False, pending: bool = False) -> None:
-        if old.is_provider or old.pending_replacement:
+    def _delete(self, old: Resource, *, pending: bool = False) -> None:
+        if old.pending_replacement or old.is_provider:
             with self._lock:
                 self.state.remove(old)
             return
-        with self._step(old, "delete", count=old.urn not in self._replaced):
-            if old.custom and not old.retain_on_delete and not skip and self._save is not None:
-                self._handlers(old).delete(old)
+        with self._step(old, "delete"):
+            if old.is_managed and not old.retain_on_delete and not self.is_preview:
+                self._handler_of(old).delete(old)
             with self._lock:
-                if pending:
-                    old.pending_replacement = True
-                else:
+                old.pending_replacement = pending
+                if not pending:
                     self.state.remove(old)
 
-    def _record(self, new: Resource, old: Resource | None = None, keep_old: bool = False) -> None:
-        new.modified = now()
-        new.created = old.created if old else new.modified
-        new.outputs = hide_named(new.outputs, new.additional_secret_outputs)
-        with self._lock:
-            self.state.register(new, keep_old=keep_old)
-
     @contextmanager
-    def _step(
-        self, resource: Resource, op: str, detail: str = "", *, count: bool = True
-    ) -> Iterator[None]:
+    def _step(self, resource: Resource, op: str, detail: str = "") -> Iterator[None]:
         if self.failure:
             raise CrmError(self.failure)
         begun = time.monotonic()
-        self._tell(resource, op, "begin", 0.0, detail)
+        if op != "same":
+            self._tell(resource, op, "begin", 0.0, detail)
         try:
             yield
         except Exception as error:
-            kind = resource.type.rsplit(":", 1)[1]
-            self.stop(f"{kind} {resource.name}: {op} failed: {error}")
+            self.stop(f"{resource.label}: {op} failed: {error}")
             self._tell(resource, op, "failed", time.monotonic() - begun, str(error))
             raise CrmError(self.failure) from error
         with self._lock:
-            self.changes[op] += count
-            if self._save is not None:
+            self.changes[op] += not (op == "delete" and resource.urn in self._replaced)
+            if op != "same":
                 self._save()
         self._tell(resource, op, "done", time.monotonic() - begun, detail)
 
-    def _tell(
-        self, r: Resource, op: str, status: str, seconds: float = 0.0, detail: str = ""
-    ) -> None:
+    def _tell(self, r: Resource, op: str, status: str, seconds: float, detail: str) -> None:
         with self._lock:
             self._on_event(Event(r.urn, r.type, r.name, op, status, seconds, detail))

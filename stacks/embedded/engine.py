@@ -4,6 +4,7 @@ A refusal before anything was touched (another engine's stack, another run, a wr
 raises ``CrmError``; a run that began ends in a ``Result``, also when it failed.
 """
 
+import json
 import signal
 import threading
 import time
@@ -14,27 +15,24 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from docker.errors import DockerException
+import yaml
 
-from stacks.embedded import stackfile
 from stacks.embedded.deployment import Deployment, Handler
 from stacks.embedded.docker_handlers import Machine
 from stacks.embedded.dynamic import DynamicHandler
-from stacks.embedded.lock import run_lock
 from stacks.embedded.monitor import Monitor, run_program
 from stacks.embedded.result import OnEvent, Result
-from stacks.embedded.state import ENGINE, Owner, Resource, State, load, owner
+from stacks.embedded.state import MARK, Resource, State, is_pulumis, load
 from stacks.embedded.store import Store
-from stacks.embedded.values import redact, reveal
+from stacks.embedded.values import map_secrets, reveal
 from stacks.errors import CrmError
 
 
 class EmbeddedEngine:
     """Deploys one stack without the Pulumi CLI.
 
-    ``backend`` is the folder that holds ``.pulumi``, ``stack_file`` the stack's own file,
-    ``program`` the folder with ``__main__.py``. ``on_event`` is called from several threads, one
-    at a time.
+    ``backend`` is the folder that holds ``.pulumi``; ``program`` a folder with ``__main__.py``, or
+    that file. ``on_event`` is called from several threads, one at a time.
     """
 
     def __init__(
@@ -47,17 +45,11 @@ class EmbeddedEngine:
         program: Path,
         on_event: OnEvent,
     ) -> None:
-        self._stack = stack
+        self._stack, self._stack_file = stack, stack_file
+        self._passphrase, self._on_event = passphrase, on_event
+        self._program = program if program.is_dir() else program.parent
         self._store = Store(backend, stack)
-        self._passphrase = passphrase
-        self._stack_file = stack_file
-        self._program = program
-        self._on_event = on_event
         self._machine = Machine(stack)
-
-    def owner(self) -> Owner:
-        """Which engine the stack belongs to."""
-        return owner(self._store)
 
     def preview(self) -> Result:
         """What ``up`` would do, without doing it."""
@@ -65,7 +57,7 @@ class EmbeddedEngine:
 
     def up(self) -> Result:
         """Makes what runs be what the program says."""
-        return self._run(self._deploy, preview=False)
+        return self._run(self._deploy)
 
     def destroy(self, *, delete_data: bool = False, preview_only: bool = False) -> Result:
         """Deletes all but what is protected and what that needs; with ``delete_data`` that too."""
@@ -76,8 +68,8 @@ class EmbeddedEngine:
                 resource.protect = resource.protect and not delete_data
                 if resource.protect or (resource.urn in kept and not resource.delete):
                     kept |= {resource.urn} | resource.needs
-            deployment.delete(r for r in deployment.state if r.delete or r.urn not in kept)
-            self._sweep(deployment, preview=preview_only)
+            self._sweep(deployment)
+            deployment.delete([r for r in deployment.state if r.delete or r.urn not in kept])
 
         return self._run(work, preview=preview_only)
 
@@ -86,166 +78,143 @@ class EmbeddedEngine:
         drift: list[str] = []
 
         def work(deployment: Deployment) -> None:
-            for resource in list(deployment.state):
-                if resource.custom and not resource.is_provider:
-                    drift.extend(deployment.refresh(resource))
+            managed = [resource for resource in deployment.state if resource.is_managed]
+            drift.extend(filter(None, map(deployment.refresh, managed)))
 
-        return self._run(work, preview=preview_only, drift=drift)
+        return self._run(work, drift, preview=preview_only)
 
     def outputs(self, *, show_secrets: bool = False) -> dict[str, Any]:
         """What the program exported last; secrets as ``[secret]`` unless asked for."""
-        outputs = self._load()[0].stack_outputs()
-        shown: dict[str, Any] = reveal(outputs) if show_secrets else redact(outputs)
-        return shown
+        outputs = self._load().outputs()
+        return reveal(outputs) if show_secrets else _redact(outputs)
 
     def export(self) -> dict[str, Any]:
-        """The checkpoint's document as it is on disk, secrets encrypted; empty without one."""
-        return self._store.read() or {}
+        """The checkpoint as it is on disk, secrets encrypted; empty without one."""
+        return self._store.read()
 
-    def handover(self, to: Owner) -> None:
-        """Gives the stack to the other engine, which from then on refuses it no more.
+    def handover(self, to: str) -> None:
+        """Gives the stack to the other engine, ``pulumi`` or ``embedded``; touches nothing else.
 
-        Nothing that runs is touched. The next ``up`` may replace containers; never volumes,
-        networks or credentials.
+        The next ``up`` may replace containers, never volumes, networks or credentials.
         """
-        with run_lock(self._store.run_lock, self._stack):
-            state, _ = self._load()
-            if to == "embedded":
-                self._refuse_cli_locks()
-                handlers = self._handlers({})
-                for resource in state:
-                    if resource.custom and not resource.is_provider:
-                        handlers(resource)
-                self._store.claim()
-                self._store.write(state.checkpoint(ENGINE))
-            else:
-                self._store.write(state.checkpoint(""))
+        with self._store.locked():
+            if self._store.read()["latest"].get("pending_operations"):
+                hint = f"first run: pulumi refresh --clear-pending-creates -s {self._stack}"
+                raise CrmError(f"{self._stack}: the Pulumi CLI was killed in mid-step; {hint}")
+            state = self._load()
+            handler_of = self._handlers()
+            for resource in filter(lambda resource: resource.is_managed, state):
+                # The CLI then reads it first and keeps the outputs it wants.
+                is_docker = handler_of(resource).replaces_on_change
+                resource.refresh_before_update = is_docker and to == "pulumi"
+            self._store.claim()
+            self._store.write(state.checkpoint(MARK if to == "embedded" else ""))
+            if to == "pulumi":
                 self._store.release()
 
     def _run(
         self,
         work: Callable[[Deployment], None],
-        *,
-        preview: bool,
         drift: list[str] | None = None,
+        *,
+        preview: bool = False,
     ) -> Result:
-        begun = time.monotonic()
-        guard = nullcontext() if preview else run_lock(self._store.run_lock, self._stack)
-        with guard:
-            self._refuse_other_engine()
-            state, config = self._load()
-
-            def save() -> None:
-                self._store.write(state.checkpoint())
-
+        begun, message = time.monotonic(), ""
+        with nullcontext() if preview else self._store.locked():
+            if is_pulumis(self._store):
+                hint = f"to go on with this engine: crm handover {self._stack} --to embedded"
+                raise CrmError(f"{self._stack}: made by the Pulumi CLI; {hint}")
+            state = self._load()
+            save = None if preview else lambda: self._store.write(state.checkpoint())
+            deployment = Deployment(state, self._handlers(), self._on_event, save)
             if not preview:
                 self._store.claim()
-            deployment = Deployment(
-                state, self._handlers(config[0]), self._on_event, None if preview else save
-            )
-            self._config = config
-            message = ""
             try:
                 with _signals(deployment):
                     work(deployment)
             except CrmError as error:
                 message = deployment.failure or str(error)
-            if not preview:
-                if not any(r.custom and not r.is_provider for r in state) and message:
-                    state.earlier, state.registered = [], {}
+            if save is not None:
                 save()
-                if not list(state):
-                    self._store.release()
+            if save is not None and not any(resource.is_managed for resource in state):
+                self._store.forget()  # with nothing real in it, it is nobody's
         return Result(
             result="failed" if message else "succeeded",
             changes=deployment.changes,
-            outputs=redact(state.stack_outputs()),
+            outputs=_redact(state.outputs()),
             seconds=time.monotonic() - begun,
             message=message,
             drift=tuple(drift or ()),
         )
 
     def _deploy(self, deployment: Deployment) -> None:
-        preview = deployment.is_preview
-        self._refuse_foreign_objects(deployment.state)
-        values, secret = self._config
-        monitor = Monitor(deployment, values, secret)
-        run_program(self._program, monitor, self._stack, values, secret, preview=preview)
-        if deployment.failure:
-            raise CrmError(deployment.failure)
+        if not list(deployment.state):
+            self._refuse_foreign_objects()
+        self._sweep(deployment)
+        run_program(self._program, Monitor(deployment, self._config, self._secret))
         deployment.delete(deployment.state.earlier)
-        self._sweep(deployment, preview=preview)
 
-    def _load(self) -> tuple[State, tuple[dict[str, str], list[str]]]:
-        document = stackfile.read(self._stack_file)
-        salt = document.get("encryptionsalt")
+    def _load(self) -> State:
+        document = yaml.safe_load(self._stack_file.read_text(encoding="utf-8")) or {}
+        salt, given = document.get("encryptionsalt"), document.get("config") or {}
         state = load(self._store, self._stack, self._passphrase, salt)
-        return state, stackfile.config(document, state.crypter)
+        opened = state.crypter.open_config(given)
+        # As the CLI hands it to programs: text, structures as JSON.
+        self._config = {k: v if isinstance(v, str) else _json(v) for k, v in opened.items()}
+        self._secret = [key for key in given if opened[key] != given[key]]
+        return state
 
-    def _handlers(self, config: dict[str, str]) -> Callable[[Resource], Handler]:
-        docker, dynamic = self._machine.handlers(), DynamicHandler(config)
+    def _handlers(self) -> Callable[[Resource], Handler]:
+        docker, dynamic = self._machine.handlers(), DynamicHandler(self._config)
 
-        def handler(resource: Resource) -> Handler:
+        def handler_of(resource: Resource) -> Handler:
             if resource.type.startswith("pulumi-python:"):
                 return dynamic
             if resource.type not in docker:
-                raise CrmError(
-                    f"{resource.type} {resource.name}: the embedded engine knows dynamic resources"
-                    f" and {', '.join(docker)}; use --engine pulumi"
-                )
+                hint = f"only dynamic resources and {', '.join(docker)}; use --engine pulumi"
+                raise CrmError(f"the embedded engine knows no {resource.type}, {hint}")
             return docker[resource.type]
 
-        return handler
+        return handler_of
 
-    def _refuse_other_engine(self) -> None:
-        if owner(self._store) == "pulumi":
+    def _refuse_foreign_objects(self) -> None:
+        if self._machine.answers() and (found := self._machine.belongings()):
+            hint = f"If its state is elsewhere, run there: crm handover {self._stack} --to embedded"
             raise CrmError(
-                f"stack {self._stack} was made by the Pulumi CLI; to go on with the embedded"
-                f" engine: crm handover {self._stack} --to embedded"
-            )
-        self._refuse_cli_locks()
-
-    def _refuse_cli_locks(self) -> None:
-        locks = self._store.other_locks()
-        if locks:
-            raise CrmError(
-                f"stack {self._stack} is locked by the Pulumi CLI ({locks[0]}); wait for it to end,"
-                " or, if it was killed, remove that file"
+                f"{self._stack}: Docker has {found[0].name}, but {self._store.checkpoint} knows no"
+                f" such stack: another engine or checkout made it, or its state was lost. {hint}"
             )
 
-    def _refuse_foreign_objects(self, state: State) -> None:
-        if list(state):
-            return
-        try:
-            found = self._machine.belongings()
-        except (CrmError, DockerException):
-            return
-        if found:
-            raise CrmError(
-                f"stack {self._stack} is not in {self._store.checkpoint}, but Docker has its"
-                f" {found[0].name}: made by the other engine, or its state was lost."
-                f" To take it over: crm handover {self._stack} --to embedded, where its state is"
-            )
-
-    def _sweep(self, deployment: Deployment, *, preview: bool) -> None:
-        if any(r.type.startswith("docker:") for r in deployment.state) and not preview:
-            for stray in self._machine.strays(r.id for r in deployment.state):
+    def _sweep(self, deployment: Deployment) -> None:
+        """Removes what a killed run left: it may hold ports, or endpoints of networks."""
+        if list(deployment.state) and not deployment.is_preview and self._machine.answers():
+            for stray in self._machine.strays([r.id for r in deployment.state]):
                 deployment.sweep(stray.name, partial(self._machine.remove, stray, {}))
 
 
 @contextmanager
 def _signals(deployment: Deployment) -> Iterator[None]:
+    """The first signal lets the steps that began end; the second one ends the process."""
+
     def stop(number: int, _frame: FrameType | None) -> None:
         name = signal.Signals(number).name
         deployment.stop(f"stopped by {name}; what was done is saved, run again to go on")
         signal.signal(number, signal.SIG_DFL)
 
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    is_main = threading.current_thread() is threading.main_thread()
+    numbers = (signal.SIGINT, signal.SIGTERM) if is_main else ()
+    before = {number: signal.signal(number, stop) for number in numbers}
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _redact(outputs: dict[str, Any]) -> dict[str, Any]:
+    redacted: dict[str, Any] = map_secrets(outputs, lambda _secret: "[secret]")
+    return redacted
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, default=str)

@@ -8,32 +8,29 @@ CHANGES = ("create", "update", "replace", "delete", "same")
 
 @dataclass(frozen=True)
 class Event:
-    """One resource, one moment. ``seconds`` since the step began; ``detail`` names properties."""
+    """A resource at one moment. ``op`` is one of CHANGES or ``refresh``; ``status`` is ``begin``,
+    ``done`` or ``failed``; ``seconds`` count from the begin; ``detail`` names properties."""
 
     urn: str
     type: str
     name: str
     op: str
-    """One of CHANGES, or ``refresh``."""
     status: str
-    """``begin``, ``done`` or ``failed``."""
     seconds: float = 0.0
     detail: str = ""
 
 
 @dataclass(frozen=True)
 class Result:
-    """How a run ended. Providers are not counted in ``changes``, everything else is."""
+    """How a run ended: ``succeeded``, or ``failed`` and ``message`` says why. ``changes`` count
+    every resource but providers; ``drift`` is what ``refresh`` found, one sentence each."""
 
     result: str
-    """``succeeded`` or ``failed``."""
     changes: dict[str, int] = field(default_factory=lambda: dict.fromkeys(CHANGES, 0))
     outputs: dict[str, object] = field(default_factory=dict)
     seconds: float = 0.0
     message: str = ""
-    """Why it failed, in one or a few sentences; empty when it succeeded."""
     drift: tuple[str, ...] = ()
-    """What ``refresh`` found to differ, one sentence each."""
 
 
 OnEvent = Callable[[Event], None]

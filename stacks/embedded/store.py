@@ -1,16 +1,21 @@
-"""The state's files, in the layout of Pulumi's own ``file://`` backend.
+"""The files of a stack, in the layout of Pulumi's own ``file://`` backend (pkg/backend/diy).
 
-``.pulumi/stacks/crm/<stack>.json`` is the checkpoint, ``.pulumi/locks/organization/crm/<stack>/``
-holds locks (pkg/backend/diy). While the embedded engine owns a stack, a lock of ours stays there,
-so that the plain CLI refuses it and shows the command that hands it over.
+``.pulumi/stacks/crm/<stack>.json`` is the checkpoint; ``.pulumi/locks/organization/crm/<stack>/``
+holds locks. As long as the embedded engine owns a stack a lock of ours stays there, so that the
+plain CLI refuses the stack and shows the command that hands it over.
 """
 
+import fcntl
 import json
 import os
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
+
+from stacks.errors import CrmError
 
 PROJECT = "crm"
 
@@ -21,66 +26,82 @@ def now() -> str:
 
 
 class Store:
-    """Reads and writes the files of one stack below ``backend``; everything 0600 in 0700."""
+    """Reads and writes what ``backend`` holds of one stack; files 0600, folders 0700."""
 
     def __init__(self, backend: Path, stack: str) -> None:
         home = backend / ".pulumi"
         self._stack = stack
         self._meta = home / "meta.yaml"
-        self._locks = home / "locks" / "organization" / PROJECT / stack
-        self._claim = self._locks / "crm-embedded.json"
+        self._run_lock = backend / f"{stack}.lock"
+        self._claim = home / "locks" / "organization" / PROJECT / stack / "crm-embedded.json"
         self.checkpoint = home / "stacks" / PROJECT / f"{stack}.json"
-        self.run_lock = backend / f"{stack}.lock"
 
-    def read(self) -> dict[str, Any] | None:
-        """The checkpoint's document, or None where there is no such stack."""
-        try:
-            document = json.loads(self.checkpoint.read_bytes())
-        except FileNotFoundError:
-            return None
-        return cast(dict[str, Any], document["checkpoint"])
+    def read(self) -> dict[str, Any]:
+        """The checkpoint; empty where there is no such stack."""
+        if not self.checkpoint.exists():
+            return {}
+        checkpoint: dict[str, Any] = json.loads(self.checkpoint.read_bytes())["checkpoint"]
+        return checkpoint
 
     def write(self, checkpoint: dict[str, Any]) -> None:
         """Replaces the checkpoint: a reader, or a kill, meets the old one or the new, whole."""
         if not self._meta.exists():
-            _write(self._meta, b"version: 1\n")
-        document = {"version": 3, "checkpoint": checkpoint}
-        _write(self.checkpoint, json.dumps(document, separators=(",", ":")).encode())
+            _write(self._meta, "version: 1\n")
+        _write(self.checkpoint, json.dumps({"version": 3, "checkpoint": checkpoint}))
 
     def claim(self) -> None:
-        """Makes the plain CLI refuse the stack, in the format of its own locks."""
-        if not self._claim.exists():
-            user = f"the embedded engine (to hand over: crm handover {self._stack} --to pulumi) "
-            lock = {"pid": 0, "username": user, "hostname": socket.gethostname()}
-            _write(self._claim, json.dumps({**lock, "timestamp": now()}).encode())
+        """Has the plain CLI refuse the stack: it prints user and host of the locks it meets."""
+        user = f"the embedded engine (to hand over: crm handover {self._stack} --to pulumi) "
+        lock = {"pid": 0, "username": user, "hostname": socket.gethostname(), "timestamp": now()}
+        _write(self._claim, json.dumps(lock))
 
     def release(self) -> None:
-        """Lets the plain CLI use the stack."""
+        """Has the plain CLI accept the stack."""
         self._claim.unlink(missing_ok=True)
 
-    def other_locks(self) -> list[Path]:
-        """Locks that the plain CLI holds, or left behind when it was killed."""
-        return sorted(path for path in self._locks.glob("*.json") if path != self._claim)
+    def forget(self) -> None:
+        """Removes what there is of the stack."""
+        self.checkpoint.unlink(missing_ok=True)
+        self.release()
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """One run at a time; the kernel frees the lock even when the process is killed.
+
+        Raises ``CrmError`` naming the process that holds it, or the lock that the CLI left.
+        """
+        _make_folder(self._run_lock.parent)
+        descriptor = os.open(self._run_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "r+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                who = f"process {file.read()} is changing this stack"
+                raise CrmError(f"{self._stack}: {who}; wait for it to end") from None
+            file.truncate(0)
+            file.write(str(os.getpid()))
+            file.flush()
+            for lock in set(self._claim.parent.glob("*.json")) - {self._claim}:
+                hint = "wait for it to end, or, if it was killed, remove that file"
+                raise CrmError(f"{self._stack}: locked by the Pulumi CLI ({lock}); {hint}")
+            yield
 
 
-def private_folder(path: Path) -> None:
-    """Makes ``path`` and what is missing above it, for nobody else to read."""
-    if not path.exists():
-        private_folder(path.parent)
-        path.mkdir(mode=0o700, exist_ok=True)
-
-
-def _write(path: Path, content: bytes) -> None:
-    private_folder(path.parent)
+def _write(path: Path, text: str) -> None:
+    _make_folder(path.parent)
     unfinished = path.with_name(f".{path.name}.unfinished")
     descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
         file.flush()
         os.fsync(descriptor)
     unfinished.replace(path)
     folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    os.fsync(folder)
+    os.close(folder)
+
+
+def _make_folder(path: Path) -> None:
+    if not path.exists():
+        _make_folder(path.parent)
+        path.mkdir(mode=0o700, exist_ok=True)
