@@ -42,12 +42,18 @@ class Project:
 
     root: Path
 
-    def crm(self, *arguments: str, **environment: str) -> Run:
-        """Run ``python -m stacks.cli`` here, as people run ``crm``."""
-        return self.python("-m", "stacks.cli", *arguments, environment=environment)
+    def crm(self, *arguments: str, seconds: int = 120, **environment: str) -> Run:
+        """Run ``python -m stacks.cli`` here, as people run ``crm``, for ``seconds`` at most."""
+        return self.python(
+            "-m", "stacks.cli", *arguments, environment=environment, seconds=seconds
+        )
 
     def python(
-        self, *arguments: str, cwd: Path | None = None, environment: Mapping[str, str] | None = None
+        self,
+        *arguments: str,
+        cwd: Path | None = None,
+        environment: Mapping[str, str] | None = None,
+        seconds: int = 120,
     ) -> Run:
         """Run Python with this copy's code."""
         done = subprocess.run(
@@ -56,7 +62,7 @@ class Project:
             env={**os.environ, "PYTHONPATH": str(self.root), **(environment or {})},
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=seconds,
             check=False,
         )
         return Run(done.returncode, done.stdout, done.stderr)

@@ -15,7 +15,7 @@ if cli CLUSTER INFO | grep -q '^cluster_known_nodes:1.$' && cli CLUSTER INFO | g
 fi
 
 while :; do
-    if ! cli CLUSTER INFO | grep -q '^cluster_known_nodes:3.$' || cli CLUSTER NODES | grep -q fail; then
+    if ! cli CLUSTER INFO | grep -q '^cluster_known_nodes:3.$' || cli CLUSTER NODES | grep -qE 'fail|noaddr'; then
         for peer in cache-1-of-3 cache-2-of-3; do
             address=$(getent ahostsv4 "$peer" | awk 'NR == 1 { print $1 }')
             [ -n "$address" ] && cli CLUSTER MEET "$address" 6379 >/dev/null
