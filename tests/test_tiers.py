@@ -1,0 +1,180 @@
+"""The one list of things to run: what every target relies on, for every stack and variant."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from stacks import plan, render, stack_file, tiers
+from stacks.plan import Plan
+from stacks.workload import FILES_PATH, Workload
+
+SECRET = {"env": "CRM_PASSWORD"}
+DATABASE = {"external": {"host": "db.example", "password": SECRET, "owner_password": SECRET}}
+CACHE = {"external": {"host": "redis.example", "password": SECRET}}
+APP_IMAGE = "crm-app:000000000000"
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "smallest": {},
+    "haproxy": {"edge": {"proxy": "haproxy"}},
+    "wide": {
+        "app": {"replicas": 6},
+        "database": {"shards": 4},
+        "cache": {"mode": "cluster", "masters": 5},
+    },
+    "external_database": {"database": DATABASE},
+    "external_cache": {"cache": CACHE},
+    "external": {"database": DATABASE, "cache": CACHE},
+}
+
+
+def listed(planned: Plan) -> list[Workload]:
+    return tiers.workloads(planned, render.Renderer().tree(planned), APP_IMAGE)
+
+
+def variant(name: str) -> tuple[Plan, list[Workload]]:
+    if name in VARIANTS:
+        planned = plan.make(name, stack_file.parse(VARIANTS[name], "variant"))
+    else:
+        planned = plan.make(name, stack_file.load(name))
+    return planned, listed(planned)
+
+
+ALL = [*stack_file.names(), *VARIANTS]
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_each_comes_after_what_it_needs(name: str) -> None:
+    _, workloads = variant(name)
+    before: set[str] = set()
+    known = {workload.name for workload in workloads}
+    for workload in workloads:
+        assert set(workload.after) <= before, workload.name
+        assert set(workload.connects_to) <= known, workload.name
+        before.add(workload.name)
+    assert workloads[-1].name == "edge"
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_names_are_unique_and_hosts_are_too(name: str) -> None:
+    _, workloads = variant(name)
+    names = [i.name for workload in workloads for i in workload.instances]
+    hosts = [i.host for workload in workloads for i in workload.instances]
+    assert len(set(names)) == len(names)
+    assert len(set(hosts)) == len(hosts)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_secrets_are_those_of_the_plan_and_no_other(name: str) -> None:
+    planned, workloads = variant(name)
+    used = {secret for workload in workloads for secret in workload.secrets}
+    assert used == set(planned.secrets)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_commands_name_only_files_that_are_there(name: str) -> None:
+    _, workloads = variant(name)
+    for workload in workloads:
+        for instance in workload.instances:
+            files = workload.files_of(instance)
+            assert files
+            words = [*workload.command, *(workload.reload.validate if workload.reload else ())]
+            for word in words:
+                if word.startswith(f"{FILES_PATH}/"):
+                    assert word.removeprefix(f"{FILES_PATH}/") in files, workload.name
+            for text in files.values():
+                assert text.endswith("\n")
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_nothing_runs_as_root_and_everything_has_a_size(name: str) -> None:
+    _, workloads = variant(name)
+    for workload in workloads:
+        assert workload.uid > 0
+        assert workload.cpus > 0
+        assert workload.memory_mib >= 32
+        assert workload.run_once or workload.health is not None
+        # Temporary files are memory: they must leave most of it to the workload.
+        assert sum(workload.tmpfs_mib.values()) <= workload.memory_mib
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_only_the_edge_is_offered_outside(name: str) -> None:
+    planned, workloads = variant(name)
+    published = [
+        (workload.name, port.number, port.publish)
+        for workload in workloads
+        for port in workload.ports
+        if port.publish
+    ]
+    assert published == [("edge", planned.edge.port, planned.edge.address)]
+
+
+def test_app_runs_as_often_and_as_large_as_asked() -> None:
+    spec = stack_file.parse({"app": {"replicas": 3, "cpus": 1.5, "memory_mib": 512}}, "dev")
+    workloads = {workload.name: workload for workload in listed(plan.make("dev", spec))}
+    app = workloads["app"]
+    assert (len(app.instances), app.cpus, app.memory_mib) == (3, 1.5, 512)
+    assert [i.env["CRM_INSTANCE"] for i in app.instances] == ["app-1", "app-2", "app-3"]
+    assert app.image == workloads["schema"].image == APP_IMAGE
+    assert not app.stop_first, "a replica starts before the one it replaces is stopped"
+
+
+def test_schema_job_runs_once_and_knows_only_the_owners_password() -> None:
+    _, workloads = variant("smallest")
+    jobs = [workload for workload in workloads if workload.run_once]
+    assert [job.name for job in jobs] == ["schema"]
+    assert jobs[0].secrets == ("database_owner_password",)
+    assert set(jobs[0].files) == {"app.json", "schema.sql"}
+
+
+def test_app_cannot_create_tables_or_reach_the_edge() -> None:
+    _, workloads = variant("smallest")
+    app = next(workload for workload in workloads if workload.name == "app")
+    assert app.secrets == ("cache_password", "database_app_password")
+    assert app.connects_to == ("database", "cache")
+
+
+@pytest.mark.parametrize(
+    ("name", "absent"),
+    [
+        ("external_database", {"database"}),
+        ("external_cache", {"cache"}),
+        ("external", {"database", "cache"}),
+    ],
+)
+def test_external_service_is_not_run(name: str, absent: set[str]) -> None:
+    _, workloads = variant(name)
+    names = {workload.name for workload in workloads}
+    assert names == {"database", "cache", "schema", "app", "edge"} - absent
+
+
+def test_each_shard_has_a_protected_volume_of_its_own() -> None:
+    _, workloads = variant("wide")
+    database = workloads[0]
+    volumes = [instance.data for instance in database.instances]
+    assert all(volume is not None and volume.protect for volume in volumes)
+    assert len({volume.name for volume in volumes if volume}) == 4
+    assert database.stop_first, "two servers on one data directory destroy it"
+
+
+def test_cluster_nodes_keep_their_identity_and_a_single_cache_keeps_nothing() -> None:
+    _, wide = variant("wide")
+    cluster = next(workload for workload in wide if workload.name == "cache")
+    names = [instance.data.name for instance in cluster.instances if instance.data]
+    assert names == [f"cache-{i}-of-5" for i in range(1, 6)]
+    assert cluster.connects_to == ("cache",)
+    assert [port.number for port in cluster.ports] == [6379, 16379]
+    _, smallest = variant("smallest")
+    single = next(workload for workload in smallest if workload.name == "cache")
+    assert single.instances[0].data is None
+
+
+@pytest.mark.parametrize(("proxy", "signal"), [("nginx", "SIGHUP"), ("haproxy", "SIGUSR2")])
+def test_proxy_validates_its_files_then_reloads(proxy: str, signal: str) -> None:
+    spec = stack_file.parse({"edge": {"proxy": proxy}}, "dev")
+    edge = listed(plan.make("dev", spec))[-1]
+    assert edge.reload is not None
+    assert edge.reload.signal == signal
+    assert edge.reload.validate[0] == proxy
