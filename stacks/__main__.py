@@ -35,12 +35,14 @@ def main() -> None:
     files = render.Renderer().tree(planned)
     workloads = tiers.workloads(planned, files, images.app_reference(ROOT))
     docker_checks.check(stack, workloads)
-    secrets = {
-        name: secret_sources.resolve(name, reference) if reference else docker.generate_secret(name)
+    generated = {name: docker.generate_secret(name) for name in planned.own_secrets}
+    referenced = {
+        name: secret_sources.resolve(name, reference)
         for name, reference in planned.secrets.items()
+        if reference is not None
     }
-    docker.deploy(stack, planned.owner, workloads, secrets)
-    pulumi.export("url", f"http://{planned.edge.address}:{planned.edge.port}")
+    docker.deploy(stack, planned.owner, workloads, generated | referenced)
+    pulumi.export("url", planned.edge.url)
     pulumi.export("target", planned.target)
     pulumi.export("app_replicas", len(planned.app.instances))
     pulumi.export("shards", [shard.name for shard in planned.database.shards])

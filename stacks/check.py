@@ -16,7 +16,6 @@ def run(stack: str) -> int:
     print(f"{stack}: stack file and plan: right")
     files = render.Renderer().tree(planned)
     print(f"{stack}: templates: {len(files)} files rendered")
-    present = docker_host.present_images(docker_host.connect())
     for workload in tiers.workloads(planned, files, images.app_reference(ROOT)):
         if workload.reload is None:
             continue
@@ -25,7 +24,7 @@ def run(stack: str) -> int:
             {
                 "volume": f"crm-{stack}-check-{workload.name}",
                 "labels": {},
-                "image": images.choose(workload.image, present),
+                "image": images.ensure(workload.image, print),
                 "uid": workload.uid,
                 "files": workload.files_of(workload.instances[0]),
                 "reload": {

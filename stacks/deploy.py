@@ -8,19 +8,27 @@ from __future__ import annotations
 import json
 import os
 import sys
+from dataclasses import replace
 
 from stacks import engines, images, plan, render, stack_file, tiers
-from stacks.results import Event, Result
 from stacks.errors import CrmError
 from stacks.paths import ROOT
+from stacks.results import Event, Result
+
+_SHOWN = ("create", "update", "replace", "delete")
+# What only groups other resources, or is the stack itself.
+_QUIET = ("pulumi:pulumi:", "crm:")
 
 
 def run(verb: str, stack: str, *, engine: str, as_json: bool, yes: bool, delete_data: bool) -> int:
     """Carry out ``verb``; 0 when it succeeded. Asks before it changes, where there is a person."""
     if verb in ("preview", "up"):
         _prepare(stack, pull=verb == "up")
-    opened = engines.open_engine(stack, engine, _progress)
-    result = _decide(opened, verb, stack, yes=yes, delete_data=delete_data)
+    progress = _Progress()
+    opened = engines.open_engine(stack, engine, progress)
+    result = _decide(opened, verb, stack, progress, yes=yes, delete_data=delete_data)
+    if verb == "destroy":
+        result = replace(result, outputs={})
     if as_json:
         print(json.dumps(_document(result), indent=2, sort_keys=True, default=str))
     else:
@@ -39,7 +47,7 @@ def outputs(stack: str, *, engine: str, as_json: bool) -> int:
     ):
         stack_file.find(stack)
         raise CrmError(f"{stack}: not deployed yet; run: crm up {stack}")
-    found = engines.open_engine(stack, engine, _progress).outputs()
+    found = engines.open_engine(stack, engine, _Progress()).outputs()
     if as_json:
         print(json.dumps(found, indent=2, sort_keys=True, default=str))
     else:
@@ -62,46 +70,54 @@ def _prepare(stack: str, *, pull: bool) -> None:
 
 
 def _decide(
-    engine: engines.Engine, verb: str, stack: str, *, yes: bool, delete_data: bool
+    engine: engines.Engine,
+    verb: str,
+    stack: str,
+    progress: _Progress,
+    *,
+    yes: bool,
+    delete_data: bool,
 ) -> Result:
     """Show the plan and ask where that is due, then do it."""
-    if verb == "preview":
-        return engine.preview()
-    if verb == "up":
-        if not yes and sys.stdin.isatty():
-            shown = engine.preview()
-            if shown.result != "succeeded":
-                return shown
-            _say(_counts(shown))
-            if not any(shown.changes[op] for op in shown.changes if op != "same"):
-                return engine.up()
+    person = sys.stdin.isatty()
+    asks = {"preview": True, "up": person, "refresh": True, "destroy": True}[verb] and not yes
+    if asks or verb == "preview":
+        progress.planning = True
+        shown = _plan(engine, verb, delete_data)
+        progress.planning = False
+        if verb == "preview" or shown.result != "succeeded":
+            return shown
+        for line in shown.drift:
+            _say(f"drift: {line}")
+        _say(_counts(shown))
+        if verb == "destroy":
+            _ask_to_destroy(stack, person, delete_data)
+        elif person and any(shown.changes[op] for op in _SHOWN):
             _ask(f"Carry this out on {stack}?", "y")
+    if verb == "up":
         return engine.up()
     if verb == "refresh":
-        if not yes:
-            shown = engine.refresh(preview_only=True)
-            if shown.result != "succeeded" or not (shown.drift or sys.stdin.isatty()):
-                return shown
-            for line in shown.drift:
-                _say(f"drift: {line}")
-            if sys.stdin.isatty() and shown.drift:
-                _ask("Take this into the state?", "y")
         return engine.refresh()
-    if not yes:
-        shown = engine.destroy(delete_data=delete_data, preview_only=True)
-        if shown.result != "succeeded":
-            return shown
-        _say(_counts(shown))
-        if not sys.stdin.isatty():
-            raise CrmError(
-                f"crm destroy {stack}: this is what would go; to do it without being asked, "
-                "add --yes"
-            )
-        if delete_data:
-            _ask(f"This deletes the data of {stack} for good. Type its name to go on:", stack)
-        else:
-            _ask(f"Destroy {stack}? Its data volumes and credentials are kept.", "y")
     return engine.destroy(delete_data=delete_data)
+
+
+def _plan(engine: engines.Engine, verb: str, delete_data: bool) -> Result:
+    if verb == "refresh":
+        return engine.refresh(preview_only=True)
+    if verb == "destroy":
+        return engine.destroy(delete_data=delete_data, preview_only=True)
+    return engine.preview()
+
+
+def _ask_to_destroy(stack: str, person: bool, delete_data: bool) -> None:
+    if not person:
+        raise CrmError(
+            f"crm destroy {stack}: this is what would go; to do it without being asked, add --yes"
+        )
+    if delete_data:
+        _ask(f"This deletes the data of {stack} for good. Type its name to go on:", stack)
+    else:
+        _ask(f"Destroy {stack}? Its data volumes and credentials are kept.", "y")
 
 
 def _ask(question: str, right: str) -> None:
@@ -111,20 +127,25 @@ def _ask(question: str, right: str) -> None:
         raise CrmError("nothing was changed")
 
 
-def _progress(event: Event) -> None:
-    if event.op == "same" or event.type == "pulumi:pulumi:Stack":
-        return
-    kind = event.type.rpartition(":")[2].lower()
-    if event.status == "begin":
-        if event.op in ("create", "replace", "delete", "update"):
-            _say(f"  {event.op:<8} {kind} {event.name} …" + _detail(event))
-    else:
-        mark = "failed" if event.status == "failed" else "done"
-        _say(f"  {event.op:<8} {kind} {event.name} {mark} in {event.seconds:.1f} s")
+class _Progress:
+    """A line for each resource that changes, as it begins and as it ends.
 
+    While ``planning`` nothing is done, so there is one line for each, and no time.
+    """
 
-def _detail(event: Event) -> str:
-    return f" ({event.detail})" if event.detail else ""
+    def __init__(self) -> None:
+        self.planning = False
+
+    def __call__(self, event: Event) -> None:
+        if event.op not in _SHOWN or event.type.startswith(_QUIET):
+            return
+        what = f"  {event.op:<8} {event.type.rpartition(':')[2].lower()} {event.name}"
+        detail = f" ({event.detail})" if event.detail else ""
+        if event.status == "begin":
+            _say(what + detail if self.planning else f"{what}{detail} …")
+        elif not self.planning:
+            mark = "failed" if event.status == "failed" else "done"
+            _say(f"{what} {mark} in {event.seconds:.1f} s")
 
 
 def _say(line: str) -> None:

@@ -19,8 +19,8 @@ from pulumi import automation
 from pulumi.automation import CommandError, EngineEvent
 
 from stacks import engine_cli_recovery as recovery
-from stacks.results import CHANGES, Event, Result
 from stacks.paths import LOCAL, ROOT
+from stacks.results import CHANGES, Event, Result
 
 _OPS = {
     "create": "create",
@@ -52,6 +52,7 @@ class CliEngine:
         self._started: dict[str, float] = {}
         self._messages: list[str] = []
         self._changes = dict.fromkeys(CHANGES, 0)
+        self._drift: dict[str, str] | None = None
         # The program and its dynamic resources run by the `python` on PATH: this one.
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         self._environment = {
@@ -73,6 +74,7 @@ class CliEngine:
 
     def refresh(self, *, preview_only: bool = False) -> Result:
         """Compare the state with what really runs, and correct the state."""
+        self._drift = {}
         if preview_only:
             return self._run(lambda stack, options: stack.preview_refresh(**options), planning=True)
         return self._run(lambda stack, options: stack.refresh(**options), recover=True)
@@ -125,6 +127,7 @@ class CliEngine:
             outputs={} if planning or failed else self.outputs(),
             seconds=round(time.monotonic() - began, 3),
             message=failed,
+            drift=tuple(text for _, text in sorted((self._drift or {}).items())),
         )
 
     def _stack(self) -> automation.Stack:
@@ -180,6 +183,11 @@ class CliEngine:
         began = self._started.setdefault(urn, time.monotonic())
         if status != "begin":
             self._started.pop(urn, None)
+        if self._drift is not None and status == "done" and op in ("update", "delete"):
+            what = (
+                "is gone" if op == "delete" else f"differs ({', '.join(sorted(step.diffs or ()))})"
+            )
+            self._drift[urn] = f"{step.type} {urn.rpartition('::')[2]}: {what}"
         self._on_event(
             Event(
                 urn=urn,

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from stacks import stack_file
-from stacks.results import Event, Result
 from stacks.errors import CrmError
 from stacks.paths import LOCAL, PASSPHRASE, STATE
+from stacks.results import Event, Result
 
 Name = Literal["pulumi", "embedded"]
 NAMES: tuple[Name, ...] = ("pulumi", "embedded")
@@ -85,7 +85,10 @@ def maker_of(stack: str) -> Name | None:
         return None
     except (ValueError, KeyError, TypeError) as error:
         raise CrmError(f"{path}: this is no state of Pulumi's: {error}") from None
-    version = str(((checkpoint.get("latest") or {}).get("manifest") or {}).get("version", ""))
+    latest = checkpoint.get("latest")
+    if not latest:
+        return None  # As `pulumi stack init` leaves it: nobody has deployed anything yet.
+    version = str((latest.get("manifest") or {}).get("version", ""))
     return "embedded" if version.startswith(_EMBEDDED_MARK) else "pulumi"
 
 

@@ -8,13 +8,13 @@ https://dev.mysql.com/doc/refman/8.4/en/innodb-parameters.html
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from stacks.errors import CrmError
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
+class Setting(Struct, frozen=True):
     """A line of ``my.cnf``; ``layer`` is ``derived``, ``stack`` or ``forced``."""
 
     name: str
@@ -80,7 +80,10 @@ def _derived(memory_mib: int) -> dict[str, tuple[str, str]]:
             f"{max(64, min(8192, pool // 4))}M",
             "a quarter of the buffer pool",
         ),
-        "max_connections": (str(max(40, min(5000, memory_mib // 8))), "8 MiB of memory for each"),
+        "max_connections": (
+            str(max(40, min(5000, memory_mib // 4))),
+            "one for each 4 MiB",
+        ),
         "performance_schema": (
             "OFF" if small else "ON",
             "its tables alone would take a fifth of a small server",

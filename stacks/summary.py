@@ -59,7 +59,7 @@ def sizes(plan: Plan) -> str:
         f"# Sizes of {plan.stack}",
         "",
         f"Target: {plan.target}. Owner: {plan.owner}. "
-        f"Entry: http://{edge.address}:{edge.port} ({edge.proxy}, {edge.algorithm}).",
+        f"Entry: {edge.url} ({edge.proxy}, {edge.algorithm}).",
         "",
         "| tier | runs | how many | CPUs each | MiB each |",
         "| --- | --- | ---: | ---: | ---: |",

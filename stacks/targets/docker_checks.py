@@ -45,16 +45,15 @@ def check(stack: str, workloads: Sequence[Workload]) -> None:
 
 
 def _check_port(stack: str, source: str, workload: Workload, address: str, port: int) -> None:
-    mine = f"crm-{stack}-"
     holders = docker_host.holders_of_port(docker_host.connect(), port)
-    if any(name.startswith(mine) for name in holders):
+    if stack in holders.values():
         return
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((address, port))
         except OSError as error:
-            who = f"the container {holders[0]}" if holders else "another program"
+            who = f"the container {min(holders)}" if holders else "another program"
             raise CrmError(
                 f"{source}: crm:{workload.tier}.port: {address}:{port} cannot be used "
                 f"({error.strerror}; {who} may hold it); write a free port, such as {port + 1}"

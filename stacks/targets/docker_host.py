@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import tarfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -219,15 +219,15 @@ def present_images(client: DockerClient) -> set[str]:
     return {tag for image in client.images.list() for tag in image.tags}
 
 
-def holders_of_port(client: DockerClient, port: int) -> Sequence[str]:
-    """Names of the running containers that publish host ``port``."""
-    return sorted(
-        str(container.name)
+def holders_of_port(client: DockerClient, port: int) -> dict[str, str]:
+    """The running containers that publish host ``port``: name → stack, empty for others' own."""
+    return {
+        str(container.name): str(container.labels.get(STACK_LABEL, ""))
         for container in client.containers.list()
         for bindings in (container.ports or {}).values()
         for binding in bindings or ()
         if int(binding["HostPort"]) == port
-    )
+    }
 
 
 def _first_line(error: BaseException) -> str:
