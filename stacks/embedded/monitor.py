@@ -151,8 +151,9 @@ def _refuse_unknown(request: Any) -> None:
         is_empty = isinstance(value, Message) and not value.ByteSize()
         if not is_empty and option.name not in _OPTIONS.split():
             raise CrmError(f"{where}: the embedded engine knows no option {option.name}; {hint}")
-    if not request.custom and request.type != STACK_TYPE and not request.type.startswith("crm:"):
-        raise CrmError(f"{where}: the embedded engine knows components named crm:… only")
+    is_component = not request.custom and request.type.startswith(("crm:", STACK_TYPE))
+    if not is_component and (not request.custom or request.type.startswith("pulumi:")):
+        raise CrmError(f"{where}: the embedded engine knows default providers and crm: components")
 
 
 def _urn(stack: str, parent: str, kind: str, name: str) -> str:
