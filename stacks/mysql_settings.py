@@ -81,8 +81,8 @@ def _derived(memory_mib: int) -> dict[str, tuple[str, str]]:
             "a quarter of the buffer pool",
         ),
         "max_connections": (
-            str(max(40, min(5000, memory_mib // 4))),
-            "one for each 4 MiB",
+            str(max(40, min(5000, (memory_mib - 256) // 4))),
+            "one for each 4 MiB above 256",
         ),
         "performance_schema": (
             "OFF" if small else "ON",

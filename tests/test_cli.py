@@ -82,7 +82,7 @@ BAD = [
         "target: docker\n  crm:images:\n    haproxy: haproxy",
         "crm:images.haproxy: 'haproxy' is not allowed; write an image pinned to a version tag",
     ),
-    ("replicas: 3", "replicas: 100", "= 800, but each shard allows 192 less 10 in reserve = 182"),
+    ("replicas: 3", "replicas: 100", "= 800, but each shard allows 128 less 10 in reserve = 118"),
     ("config:", "config: [", "this is not YAML: "),
     (
         "shards: 2",

@@ -253,16 +253,16 @@ def test_workers_follow_cores_and_memory(cpus: float, memory: int, workers: int)
 
 
 def test_connection_budget_says_its_arithmetic() -> None:
-    assert refusal(app={"replicas": 23}, database={"memory_mib": 768}) == (
-        f"{FILE}: crm:app.replicas: 23 replicas × 1 workers × 4 connections × 2 during a roll-out "
-        "= 184, but each shard allows 192 less 10 in reserve = 182; raise crm:database.memory_mib "
+    assert refusal(app={"replicas": 15}, database={"memory_mib": 768}) == (
+        f"{FILE}: crm:app.replicas: 15 replicas × 1 workers × 4 connections × 2 during a roll-out "
+        "= 120, but each shard allows 128 less 10 in reserve = 118; raise crm:database.memory_mib "
         "or ask for fewer replicas"
     )
 
 
 def test_connection_budget_is_met_at_its_edge() -> None:
-    app = made(app={"replicas": 22}, database={"memory_mib": 768}).app
-    assert plan.connections_wanted(app) == 176
+    app = made(app={"replicas": 14}, database={"memory_mib": 768}).app
+    assert plan.connections_wanted(app) == 112
 
 
 def test_external_database_has_its_own_connection_limit() -> None:
