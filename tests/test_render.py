@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import re
 import shutil
@@ -11,6 +10,7 @@ from typing import Any
 
 import crossplane
 import pytest
+from msgspec import structs
 
 from stacks import plan, render, stack_file
 from stacks.errors import CrmError
@@ -327,7 +327,7 @@ def test_missing_template_is_named(templates: Path) -> None:
 
 def test_line_break_in_a_value_is_refused_even_past_the_spec() -> None:
     # The spec refuses it first; this is the second lock on the same door.
-    planned = dataclasses.replace(made(), stack="dev\nuser root;")
+    planned = structs.replace(made(), stack="dev\nuser root;")
     with pytest.raises(CrmError, match="holds a control character"):
         RENDERER.tree(planned)
 
