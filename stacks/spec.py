@@ -315,7 +315,7 @@ class StackSpec(_Part, frozen=True):
 
     target: Literal["docker"] = "docker"
     owner: Name = "crm"
-    """Who to ask about this stack; a label on everything it runs."""
+    """Who to ask about this stack; a label on every container."""
     images: Images = Images()
     edge: Edge = Edge()
     app: App = App()

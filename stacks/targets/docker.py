@@ -76,7 +76,6 @@ class _Target:
             docker_host.STACK_LABEL: self._stack,
             "crm.tier": workload.tier,
             "crm.workload": workload.name,
-            "crm.owner": self._owner,
         }
 
     def _network(self, workload: Workload) -> docker.Network:
@@ -230,7 +229,12 @@ class _Target:
         files: tuple[docker.Volume, Files],
         options: pulumi.ResourceOptions,
     ) -> docker.Container:
-        labels = {**self._label_map(workload), "crm.instance": instance.name}
+        # The owner is named on containers alone: another one must not replace volumes or networks.
+        labels = {
+            **self._label_map(workload),
+            "crm.instance": instance.name,
+            "crm.owner": self._owner,
+        }
         shape: dict[str, Any] = {
             "image": image,
             "entrypoints": [workload.command[0]],
