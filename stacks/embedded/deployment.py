@@ -136,7 +136,10 @@ class Deployment:
 
     def refresh(self, old: Resource) -> str:
         """Compares ``old`` with what exists and notes it; says how it drifted, or nothing."""
-        found = None if old.pending_replacement else self._handler_of(old).read(old)
+        try:
+            found = None if old.pending_replacement else self._handler_of(old).read(old)
+        except Exception as error:
+            raise CrmError(f"{old.label}: refresh failed: {error}") from error
         drift = "gone" if found is None else found[1]
         if found is None:
             self.state.remove(old)

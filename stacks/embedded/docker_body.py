@@ -4,6 +4,7 @@ Meanings and defaults are those of the Terraform provider underneath pulumi-dock
 (kreuzwerker/terraform-provider-docker). An input not named here is refused.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -92,7 +93,9 @@ def _healthcheck(check: Mapping[str, Any]) -> Properties:
 
 
 def _nanoseconds(duration: str) -> int:
-    try:
-        return round(float(duration.removesuffix("s")) * 1e9)
-    except ValueError:
-        raise CrmError(f"{duration!r}: the embedded engine knows seconds, as in 2s") from None
+    """A Go duration such as ``1m30s``."""
+    parts = re.fullmatch(r"(?:([\d.]+)h)?(?:([\d.]+)m)?(?:([\d.]+)s)?", duration)
+    if not duration or parts is None:
+        raise CrmError(f"{duration!r} is no duration; right would be 2s or 1m30s")
+    hours, minutes, seconds = (float(part or 0) for part in parts.groups())
+    return round((hours * 3600 + minutes * 60 + seconds) * 1e9)

@@ -168,6 +168,7 @@ class DockerHandler:
         except ImageNotFound:
             client.images.pull(inputs["image"])
         body = docker_body.container(inputs, labels)
+        # The SDK's stubs leave this one out.
         key = client.api.create_container_from_config(body, name)["Id"]  # type: ignore[no-untyped-call]
         networks = inputs.get("networksAdvanced", [])
         if networks and body["HostConfig"]["NetworkMode"] == "bridge":

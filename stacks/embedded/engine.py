@@ -16,6 +16,7 @@ from types import FrameType
 from typing import Any
 
 import yaml
+from docker.errors import DockerException
 
 from stacks.embedded.deployment import Deployment, Handler
 from stacks.embedded.docker_handlers import Machine
@@ -24,7 +25,7 @@ from stacks.embedded.monitor import Monitor, run_program
 from stacks.embedded.result import OnEvent, Result
 from stacks.embedded.state import MARK, Resource, State, is_pulumis, load
 from stacks.embedded.store import Store
-from stacks.embedded.values import map_secrets, reveal
+from stacks.embedded.values import UNKNOWN, map_secrets, reveal
 from stacks.errors import CrmError
 
 
@@ -50,6 +51,7 @@ class EmbeddedEngine:
         self._program = program if program.is_dir() else program.parent
         self._store = Store(backend, stack)
         self._machine = Machine(stack)
+        self._docker = self._machine.handlers()
 
     def preview(self) -> Result:
         """What ``up`` would do, without doing it."""
@@ -98,14 +100,13 @@ class EmbeddedEngine:
         The next ``up`` may replace containers, never volumes, networks or credentials.
         """
         with self._store.locked():
-            if self._store.read()["latest"].get("pending_operations"):
+            if (self._store.read().get("latest") or {}).get("pending_operations"):
                 hint = f"first run: pulumi refresh --clear-pending-creates -s {self._stack}"
                 raise CrmError(f"{self._stack}: the Pulumi CLI was killed in mid-step; {hint}")
             state = self._load()
-            handler_of = self._handlers()
-            for resource in filter(lambda resource: resource.is_managed, state):
-                # The CLI then reads it first and keeps the outputs it wants.
-                is_docker = handler_of(resource).replaces_on_change
+            for resource in [resource for resource in state if resource.is_managed]:
+                # Has the CLI read it first, and keep the outputs that it wants.
+                is_docker = self._handler_of(resource) is not self._dynamic
                 resource.refresh_before_update = is_docker and to == "pulumi"
             self._store.claim()
             self._store.write(state.checkpoint(MARK if to == "embedded" else ""))
@@ -126,18 +127,19 @@ class EmbeddedEngine:
                 raise CrmError(f"{self._stack}: made by the Pulumi CLI; {hint}")
             state = self._load()
             save = None if preview else lambda: self._store.write(state.checkpoint())
-            deployment = Deployment(state, self._handlers(), self._on_event, save)
-            if not preview:
+            deployment = Deployment(state, self._handler_of, self._on_event, save)
+            if save is not None:
+                save()
                 self._store.claim()
             try:
                 with _signals(deployment):
                     work(deployment)
-            except CrmError as error:
+            except (CrmError, DockerException) as error:
                 message = deployment.failure or str(error)
             if save is not None:
                 save()
-            if save is not None and not any(resource.is_managed for resource in state):
-                self._store.forget()  # with nothing real in it, it is nobody's
+                if not any(resource.is_managed for resource in state):
+                    self._store.forget()  # with nothing real in it, it is nobody's
         return Result(
             result="failed" if message else "succeeded",
             changes=deployment.changes,
@@ -160,22 +162,21 @@ class EmbeddedEngine:
         state = load(self._store, self._stack, self._passphrase, salt)
         opened = state.crypter.open_config(given)
         # As the CLI hands it to programs: text, structures as JSON.
-        self._config = {k: v if isinstance(v, str) else _json(v) for k, v in opened.items()}
+        self._config = {
+            key: value if isinstance(value, str) else json.dumps(value, default=str)
+            for key, value in opened.items()
+        }
         self._secret = [key for key in given if opened[key] != given[key]]
+        self._dynamic = DynamicHandler(self._config)
         return state
 
-    def _handlers(self) -> Callable[[Resource], Handler]:
-        docker, dynamic = self._machine.handlers(), DynamicHandler(self._config)
-
-        def handler_of(resource: Resource) -> Handler:
-            if resource.type.startswith("pulumi-python:"):
-                return dynamic
-            if resource.type not in docker:
-                hint = f"only dynamic resources and {', '.join(docker)}; use --engine pulumi"
-                raise CrmError(f"the embedded engine knows no {resource.type}, {hint}")
-            return docker[resource.type]
-
-        return handler_of
+    def _handler_of(self, resource: Resource) -> Handler:
+        if resource.type.startswith("pulumi-python:"):
+            return self._dynamic
+        if resource.type in self._docker:
+            return self._docker[resource.type]
+        hint = f"only dynamic resources and {', '.join(self._docker)}; use --engine pulumi"
+        raise CrmError(f"the embedded engine knows no {resource.type}, {hint}")
 
     def _refuse_foreign_objects(self) -> None:
         if self._machine.answers() and (found := self._machine.belongings()):
@@ -212,9 +213,6 @@ def _signals(deployment: Deployment) -> Iterator[None]:
 
 
 def _redact(outputs: dict[str, Any]) -> dict[str, Any]:
-    redacted: dict[str, Any] = map_secrets(outputs, lambda _secret: "[secret]")
+    shown = json.dumps(map_secrets(outputs, lambda _secret: "[secret]"))
+    redacted: dict[str, Any] = json.loads(shown.replace(UNKNOWN, "[unknown]"))
     return redacted
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, default=str)

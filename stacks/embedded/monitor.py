@@ -86,7 +86,12 @@ class Monitor:
             provider=self._provider(request) if request.custom else "",
         )
         first = request.deleteBeforeReplace if request.deleteBeforeReplaceDefined else None
-        made = self.deployment.register(new, first)
+        try:
+            made = self.deployment.register(new, first)
+        except Exception as error:
+            kind = "" if isinstance(error, CrmError) else f"{new.label}: {type(error).__name__}: "
+            self.deployment.stop(f"{kind}{error}")
+            raise
         outputs = ParseDict(made.outputs, Struct())
         return resource_pb2.RegisterResourceResponse(urn=made.urn, id=made.id, object=outputs)
 

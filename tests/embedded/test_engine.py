@@ -40,6 +40,7 @@ def test_preview_shows_and_touches_nothing(project: Project) -> None:
     project.program(SHELF)
     answer = project.run("preview")
     assert changes(answer) == {"create": 4}
+    assert answer["outputs"] == {"key": "[unknown]", "plain": "a"}
     assert project.log == []
     assert not (project.folder / "state").exists()
 
@@ -128,6 +129,13 @@ def test_destroy_keeps_what_is_protected_and_what_that_needs(project: Project) -
     assert changes(project.run("up")) == {"create": 1, "same": 4}
     assert changes(project.run("destroy", delete_data=True)) == {"delete": 5}
     assert not list((project.folder / "state").rglob("*.json"))
+
+
+def test_provider_that_raises_in_a_comparison_is_told(project: Project) -> None:
+    project.run("up")
+    path = project.folder / "program" / "__main__.py"
+    path.write_text(path.read_text().replace("changed = [k for", "changed = olds['x'] or [k for"))
+    assert project.run("up")["message"] == "Note one: KeyError: 'x'"
 
 
 def test_failed_step_stops_the_rest_and_saves_what_was_done(project: Project) -> None:
