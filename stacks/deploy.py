@@ -78,15 +78,19 @@ def _decide(
     yes: bool,
     delete_data: bool,
 ) -> Result:
-    """Show the plan and ask where that is due, then do it."""
+    """Plan, show the plan and ask where that is due, then do it.
+
+    ``up`` is always planned first: what the plan refuses is refused before anything is touched.
+    """
     person = sys.stdin.isatty()
-    asks = {"preview": True, "up": person, "refresh": True, "destroy": True}[verb] and not yes
-    if asks or verb == "preview":
-        progress.planning = True
+    asks = not yes and (person or verb in ("refresh", "destroy"))
+    if asks or verb in ("preview", "up"):
+        progress.planning, progress.silent = True, not (asks or verb == "preview")
         shown = _plan(engine, verb, delete_data)
-        progress.planning = False
+        progress.planning = progress.silent = False
         if verb == "preview" or shown.result != "succeeded":
             return shown
+    if asks:
         for line in shown.drift:
             _say(f"drift: {line}")
         _say(_counts(shown))
@@ -135,9 +139,10 @@ class _Progress:
 
     def __init__(self) -> None:
         self.planning = False
+        self.silent = False
 
     def __call__(self, event: Event) -> None:
-        if event.op not in _SHOWN or event.type.startswith(_QUIET):
+        if self.silent or event.op not in _SHOWN or event.type.startswith(_QUIET):
             return
         what = f"  {event.op:<8} {event.type.rpartition(':')[2].lower()} {event.name}"
         detail = f" ({event.detail})" if event.detail else ""
