@@ -40,6 +40,8 @@ _UNREAD: dict[str, Properties] = {
 }
 _DOCKER_SECONDS = 300
 _POLL_SECONDS = 0.25
+_SETTLE_SECONDS = 1
+"""How long one without a health check must run to count as running."""
 
 
 class Machine:
@@ -181,17 +183,17 @@ class DockerHandler:
 
 
 def _await(container: Container, inputs: Properties) -> None:
-    limit = inputs.get("waitTimeout", 60)
-    deadline = time.monotonic() + limit
+    begun, limit = time.monotonic(), inputs.get("waitTimeout", 60)
     problem = ""
     while not problem:
         container.reload()
-        state = container.attrs["State"]
+        state, seconds = container.attrs["State"], time.monotonic() - begun
+        is_healthy = state.get("Health", {}).get("Status") == "healthy"
         if not state["Running"] and inputs.get("mustRun", True):
             problem = f"it ended with exit code {state['ExitCode']}"
-        elif not inputs.get("wait") or state.get("Health", {}).get("Status") == "healthy":
+        elif is_healthy if inputs.get("wait") else seconds > _SETTLE_SECONDS:
             return
-        elif time.monotonic() > deadline:
+        elif seconds > limit:
             problem = f"not healthy after {limit} s"
         else:
             time.sleep(_POLL_SECONDS)
