@@ -8,15 +8,12 @@ removed (it is made again at once). Volumes are never removed.
 
 from __future__ import annotations
 
-import json
-import os
-import socket
 from pathlib import Path
 
 from pulumi import automation
 
 from stacks.errors import CrmError
-from stacks.stack_file import NAMESPACE
+from stacks.pulumi_state.files import Store
 from stacks.targets import docker_host
 
 _KINDS = ("docker:index/container:Container", "docker:index/network:Network")
@@ -54,28 +51,9 @@ def _was_killed(backend: str, stack: str) -> bool:
     """Whether a run of this machine's died with the stack's lock in its hand."""
     if not backend.startswith("file://"):
         return False  # Other backends end the update of a client that is gone by themselves.
-    folder = Path(backend.removeprefix("file://")) / ".pulumi" / "locks" / "organization"
-    killed = False
-    for path in sorted((folder / NAMESPACE / stack).glob("*.json")):
-        lock = json.loads(path.read_text(encoding="utf-8"))
-        holder = f"{lock.get('username')}@{lock.get('hostname')}, process {lock.get('pid')}"
-        if lock.get("hostname") != socket.gethostname() or _is_alive(int(lock.get("pid") or 0)):
-            raise CrmError(
-                f"{stack}: another run is changing this stack ({holder}); wait for it to end, "
-                f"or if it is gone: pulumi cancel --stack {stack}"
-            )
-        killed = True
-    return killed
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+    store = Store(Path(backend.removeprefix("file://")), stack)
+    store.refuse_cli_locks(killed=True)
+    return bool(store.cli_locks())
 
 
 def unprotect(stack: automation.Stack) -> None:

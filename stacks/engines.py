@@ -6,7 +6,6 @@ stack remembers which of them made it, in the state both keep in the same folder
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 import shutil
@@ -17,6 +16,7 @@ from typing import Literal, Protocol
 from stacks import stack_file
 from stacks.errors import CrmError
 from stacks.paths import LOCAL, PASSPHRASE, STATE
+from stacks.pulumi_state.files import Store
 from stacks.results import Event, Result
 
 Name = Literal["pulumi", "embedded"]
@@ -77,19 +77,19 @@ def maker_of(stack: str) -> Name | None:
     """The engine that made ``stack``, or ``None`` when there is no such state here."""
     if not backend().startswith("file://"):
         return None
-    folder = Path(backend().removeprefix("file://"))
-    path = folder / ".pulumi" / "stacks" / stack_file.NAMESPACE / f"{stack}.json"
+    store = Store(_folder(), stack)
     try:
-        checkpoint = json.loads(path.read_bytes())["checkpoint"]
-    except FileNotFoundError:
-        return None
+        latest = store.read().get("latest")
     except (ValueError, KeyError, TypeError) as error:
-        raise CrmError(f"{path}: this is no state of Pulumi's: {error}") from None
-    latest = checkpoint.get("latest")
+        raise CrmError(f"{store.checkpoint}: this is no state of Pulumi's: {error}") from None
     if not latest:
         return None  # As `pulumi stack init` leaves it: nobody has deployed anything yet.
     version = str((latest.get("manifest") or {}).get("version", ""))
     return "embedded" if version.startswith(_EMBEDDED_MARK) else "pulumi"
+
+
+def _folder() -> Path:
+    return Path(backend().removeprefix("file://"))
 
 
 def choose(stack: str, wanted: str) -> Name:
@@ -139,7 +139,7 @@ def _embedded(stack: str, path: Path, on_event: Callable[[Event], None]) -> Engi
 
     return EmbeddedEngine(
         stack,
-        backend=Path(backend().removeprefix("file://")),
+        backend=_folder(),
         passphrase=passphrase(),
         stack_file=path,
         program=Path(__file__).parent / "__main__.py",

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from typing import Protocol
 from uuid import uuid4
 
-from stacks.embedded.result import CHANGES, Event, OnEvent
 from stacks.embedded.state import Resource, State
-from stacks.embedded.store import PROJECT, now
-from stacks.embedded.values import Properties, changed_names, hide, hide_like
 from stacks.errors import CrmError
+from stacks.pulumi_state.files import PROJECT, now
+from stacks.pulumi_state.values import Properties, changed_names, hide, hide_like
+from stacks.results import CHANGES, Event, OnEvent
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,7 @@ class Deployment:
         self._on_event = on_event
         self._save = save or (lambda: None)
         self._lock = threading.RLock()
+        self._clearing = threading.Lock()
         self._begun: set[str] = set()
         self._replaced: set[str] = set()
 
@@ -181,13 +182,19 @@ class Deployment:
         return new
 
     def _make_way(self, old: Resource, changed: list[str], delete_first: bool) -> None:
+        # One at a time: what two of them take along must go once.
+        with self._clearing:
+            self._clear(old, changed, delete_first)
+
+    def _clear(self, old: Resource, changed: list[str], delete_first: bool) -> None:
         leaving = self._taken_along(old) if delete_first else [old]
         if kept := ", ".join(r.label for r in leaving if r.protect):
             why = ", ".join(changed) or "its drift"
             raise CrmError(f"{old.label}: {why} would replace the protected {kept}; change it back")
         self._replaced |= {r.urn for r in leaving}
         for resource in reversed(leaving) if delete_first else ():
-            self._delete(resource, pending=True)
+            if not resource.pending_replacement:
+                self._delete(resource, pending=True)
 
     def _taken_along(self, root: Resource) -> list[Resource]:
         taken, urns = [root], {root.urn}

@@ -8,8 +8,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from stacks.embedded.values import Properties
 from stacks.errors import CrmError
+from stacks.pulumi_state.values import Properties
 
 _MIB = 1024 * 1024
 _KNOWN = {

@@ -14,15 +14,16 @@ from hashlib import sha256
 from typing import Any
 
 import docker
-from docker.errors import DockerException, ImageNotFound, NotFound
+from docker.errors import ImageNotFound, NotFound
 from docker.models.containers import Container
 from docker.models.networks import Network
 
 from stacks.embedded import docker_body
 from stacks.embedded.deployment import Diff
 from stacks.embedded.state import Resource
-from stacks.embedded.values import Properties, changed_names, reveal
 from stacks.errors import CrmError
+from stacks.pulumi_state.values import Properties, changed_names, reveal
+from stacks.targets import docker_host
 
 STACK_LABEL, URN_LABEL, INPUTS_LABEL = "crm.stack", "crm.urn", "crm.inputs"
 _KINDS = {
@@ -38,7 +39,6 @@ _UNREAD: dict[str, Properties] = {
         **{"wait": False, "waitTimeout": 60},
     },
 }
-_DOCKER_SECONDS = 300
 _POLL_SECONDS = 0.25
 _SETTLE_SECONDS = 1
 """How long one without a health check must run to count as running."""
@@ -53,12 +53,7 @@ class Machine:
     @cached_property
     def client(self) -> docker.DockerClient:
         """Connects when first used; raises ``CrmError`` when nothing answers."""
-        try:
-            client = docker.from_env(timeout=_DOCKER_SECONDS)
-            client.ping()
-        except (DockerException, OSError) as error:
-            raise CrmError(f"Docker does not answer: {error}") from None
-        return client
+        return docker_host.connect()
 
     def answers(self) -> bool:
         """Whether there is a Docker here; a program that needs one will say so itself."""
@@ -72,11 +67,10 @@ class Machine:
         return {type_: DockerHandler(self, kind) for type_, kind in _KINDS.items()}
 
     def belongings(self) -> list[Any]:
-        """Every container, network and volume with this stack's label, in that order."""
+        """Every container and network with this stack's label, in that order."""
         only: dict[str, Any] = {"label": f"{STACK_LABEL}={self.stack}"}
         containers = self.client.containers.list(all=True, filters=only, ignore_removed=True)
-        networks = self.client.networks.list(filters=only)
-        return [*containers, *networks, *self.client.volumes.list(filters=only)]
+        return [*containers, *self.client.networks.list(filters=only)]
 
     def strays(self, known: Iterable[str]) -> list[Any]:
         """Containers of ours and networks of the stack that no state knows by id."""

@@ -10,12 +10,12 @@ import dill
 from pulumi.dynamic import Config, ConfigureRequest, ResourceProvider
 from pulumi.runtime import rpc
 
-from stacks.embedded import values
 from stacks.embedded.deployment import Diff
 from stacks.embedded.state import Resource
-from stacks.embedded.store import PROJECT
-from stacks.embedded.values import Properties, changed_names, reveal
 from stacks.errors import CrmError
+from stacks.pulumi_state import values
+from stacks.pulumi_state.files import PROJECT
+from stacks.pulumi_state.values import Properties, changed_names, reveal
 
 _PROVIDER = "__provider"
 

@@ -19,14 +19,14 @@ import yaml
 from docker.errors import DockerException
 
 from stacks.embedded.deployment import Deployment, Handler
-from stacks.embedded.docker_handlers import Machine
+from stacks.embedded.docker_handlers import STACK_LABEL, Machine
 from stacks.embedded.dynamic import DynamicHandler
 from stacks.embedded.monitor import Monitor, run_program
-from stacks.embedded.result import OnEvent, Result
 from stacks.embedded.state import MARK, Resource, State, is_pulumis, load
-from stacks.embedded.store import Store
-from stacks.embedded.values import UNKNOWN, map_secrets, reveal
 from stacks.errors import CrmError
+from stacks.pulumi_state.files import Store
+from stacks.pulumi_state.values import UNKNOWN, map_secrets, reveal
+from stacks.results import OnEvent, Result
 
 
 class EmbeddedEngine:
@@ -180,10 +180,12 @@ class EmbeddedEngine:
 
     def _refuse_foreign_objects(self) -> None:
         if self._machine.answers() and (found := self._machine.belongings()):
-            hint = f"If its state is elsewhere, run there: crm handover {self._stack} --to embedded"
+            label = f"--filter label={STACK_LABEL}={self._stack}"
             raise CrmError(
                 f"{self._stack}: Docker has {found[0].name}, but {self._store.checkpoint} knows no"
-                f" such stack: another engine or checkout made it, or its state was lost. {hint}"
+                " such stack. If another engine or checkout made it, go on there. If its state was"
+                f" lost, remove what runs (volumes stay), then run again: docker rm -f $(docker ps"
+                f" -aq {label}) && docker network prune -f {label}"
             )
 
     def _sweep(self, deployment: Deployment) -> None:

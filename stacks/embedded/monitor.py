@@ -26,9 +26,9 @@ from pulumi.runtime.proto import resource_pb2
 
 from stacks.embedded.deployment import Deployment
 from stacks.embedded.state import STACK_TYPE, Resource
-from stacks.embedded.store import PROJECT
-from stacks.embedded.values import from_struct, hide
 from stacks.errors import CrmError
+from stacks.pulumi_state.files import PROJECT
+from stacks.pulumi_state.values import from_struct, hide
 
 _OPTIONS = (
     "type name parent custom object protect dependencies version propertyDependencies"

@@ -10,10 +10,10 @@ from typing import Any
 
 import msgspec
 
-from stacks.embedded.crypter import Crypter
-from stacks.embedded.store import PROJECT, Store, now
-from stacks.embedded.values import Properties
 from stacks.errors import CrmError
+from stacks.pulumi_state.crypter import Crypter
+from stacks.pulumi_state.files import PROJECT, Store, now
+from stacks.pulumi_state.values import Properties
 
 MARK = "crm-embedded-1"
 """As the manifest's ``version``, this is how a stack remembers that this engine made it."""

@@ -14,10 +14,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from stacks.embedded import EmbeddedEngine, Event, store
+from stacks.embedded import EmbeddedEngine
 from stacks.embedded.deployment import Deployment
 from stacks.embedded.docker_handlers import DockerHandler
 from stacks.errors import CrmError
+from stacks.pulumi_state import files as store
+from stacks.results import Event
 
 
 def _die(*_args: Any, **_kwargs: Any) -> Any:

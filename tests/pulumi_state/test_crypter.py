@@ -6,9 +6,9 @@ throw-away passphrase ``throw-away``: ``pulumi config set --secret word …`` an
 
 import pytest
 
-from stacks.embedded import values
-from stacks.embedded.crypter import Crypter
 from stacks.errors import CrmError
+from stacks.pulumi_state import values
+from stacks.pulumi_state.crypter import Crypter
 
 PASSPHRASE = "throw-away"
 SALT = "v1:81xFhoMrino=:v1:UIUxzYUooYyqkNl5:5f5BEtzBhyMZgrneHs4hx0b5q3rMXA=="

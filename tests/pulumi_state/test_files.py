@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from stacks.embedded.store import Store
 from stacks.errors import CrmError
 from stacks.paths import ROOT
+from stacks.pulumi_state.files import Store
 
 WRITER = """
 import os, signal, sys
 from pathlib import Path
-from stacks.embedded import store
+from stacks.pulumi_state import files as store
 
 def die(*_):
     os.kill(os.getpid(), signal.SIGKILL)
@@ -58,7 +58,7 @@ def test_files_are_for_their_owner_alone(tmp_path: Path) -> None:
 
 def test_second_run_is_refused_with_the_process_that_runs(tmp_path: Path) -> None:
     hold = (
-        "import sys, time; from pathlib import Path; from stacks.embedded.store import Store\n"
+        "import sys, time; from pathlib import Path; from stacks.pulumi_state.files import Store\n"
         "with Store(Path(sys.argv[1]), 'test').locked(): print('held', flush=True); time.sleep(60)"
     )
     arguments = [sys.executable, "-c", hold, str(tmp_path)]

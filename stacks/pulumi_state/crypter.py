@@ -15,8 +15,8 @@ from typing import Any
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from stacks.embedded.values import HIDDEN, SIGNATURE, Properties, hide, map_secrets, reveal
 from stacks.errors import CrmError
+from stacks.pulumi_state.values import HIDDEN, SIGNATURE, Properties, hide, map_secrets, reveal
 
 ROUNDS = 1_000_000
 

@@ -81,10 +81,34 @@ class Store:
             file.truncate(0)
             file.write(str(os.getpid()))
             file.flush()
-            for lock in set(self._claim.parent.glob("*.json")) - {self._claim}:
-                hint = "wait for it to end, or, if it was killed, remove that file"
-                raise CrmError(f"{self._stack}: locked by the Pulumi CLI ({lock}); {hint}")
+            self.refuse_cli_locks()
             yield
+
+    def cli_locks(self) -> list[Path]:
+        """The locks that runs of the CLI hold, or held when they were killed."""
+        return sorted(set(self._claim.parent.glob("*.json")) - {self._claim})
+
+    def refuse_cli_locks(self, *, killed: bool = False) -> None:
+        """Raises ``CrmError`` for a lock of the CLI's, with ``killed`` only for one whose process
+        is not known to be gone."""
+        for path in self.cli_locks():
+            lock = json.loads(path.read_text(encoding="utf-8"))
+            here = lock.get("hostname") == socket.gethostname()
+            if killed and here and not _is_alive(int(lock.get("pid") or 0)):
+                continue
+            who = f"{lock.get('username')} on {lock.get('hostname')}, process {lock.get('pid')}"
+            hint = f"wait for it to end, or, if it is gone: pulumi cancel {self._stack}"
+            raise CrmError(f"{self._stack}: locked by a run of the Pulumi CLI ({who}); {hint}")
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _write(path: Path, text: str) -> None:

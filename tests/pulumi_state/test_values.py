@@ -3,7 +3,7 @@
 from google.protobuf.json_format import ParseDict
 from google.protobuf.struct_pb2 import Struct
 
-from stacks.embedded import values
+from stacks.pulumi_state import values
 
 
 def test_numbers_without_a_fraction_become_ints() -> None:
