@@ -44,9 +44,7 @@ class Project:
 
     def crm(self, *arguments: str, seconds: int = 120, **environment: str) -> Run:
         """Run ``python -m stacks.cli`` here, as people run ``crm``, for ``seconds`` at most."""
-        return self.python(
-            "-m", "stacks.cli", *arguments, environment=environment, seconds=seconds
-        )
+        return self.python("-m", "stacks.cli", *arguments, environment=environment, seconds=seconds)
 
     def python(
         self,

@@ -52,8 +52,10 @@ def normalise(state: dict[str, Any], stack: str, port: int) -> list[dict[str, An
 
 def _resource(resource: dict[str, Any]) -> dict[str, Any]:
     kind = str(resource["type"])
-    inputs = _value(resource.get("inputs") or {})
-    outputs = _value(resource.get("outputs") or {})
+    # What a default provider is configured with is the CLI's own affair.
+    given = {} if kind.startswith("pulumi:providers:") else resource
+    inputs = _value(given.get("inputs") or {})
+    outputs = _value(given.get("outputs") or {})
     kept = outputs if kind == "pulumi:pulumi:Stack" else _answers(inputs, outputs)
     return {
         "urn": _value(resource["urn"]),
