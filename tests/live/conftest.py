@@ -1,0 +1,38 @@
+"""The shipped stacks, each deployed once for all live tests and destroyed afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.live.stack import Stack, deployed
+
+
+@pytest.fixture(scope="session")
+def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """``dev``: one of each, nginx."""
+    with deployed(tmp_path_factory.mktemp("dev") / "project", "dev") as stack:
+        yield stack
+
+
+@pytest.fixture(scope="session")
+def horizontal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """``horizontal``: three replicas, two shards, a Redis Cluster, HAProxy."""
+    with deployed(tmp_path_factory.mktemp("horizontal") / "project", "horizontal") as stack:
+        yield stack
+
+
+@pytest.fixture(scope="session")
+def vertical(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """``vertical``: one large of each, orders by month."""
+    with deployed(tmp_path_factory.mktemp("vertical") / "project", "vertical") as stack:
+        yield stack
+
+
+@pytest.fixture(params=["dev", "horizontal", "vertical"])
+def any_stack(request: pytest.FixtureRequest) -> Stack:
+    """Each of the three in turn."""
+    stack = request.getfixturevalue(request.param)
+    assert isinstance(stack, Stack)
+    return stack

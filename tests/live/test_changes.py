@@ -1,0 +1,130 @@
+"""Changing a running stack changes what was asked for, and nothing else; no request is lost."""
+
+from __future__ import annotations
+
+import pytest
+from docker.models.containers import Container
+
+from tests.live.client import call, load
+from tests.live.stack import Stack
+
+pytestmark = pytest.mark.live
+
+PATHS = ["/api/v1/customers?limit=5", "/healthz", "/"]
+
+
+def started(containers: dict[str, Container]) -> dict[str, tuple[str, str]]:
+    """Identity and start of each container: the same only if it was neither replaced nor restarted."""
+    return {
+        name: (str(container.id), str(container.attrs["State"]["StartedAt"]))
+        for name, container in containers.items()
+    }
+
+
+def without_app(containers: dict[str, tuple[str, str]]) -> dict[str, tuple[str, str]]:
+    return {name: value for name, value in containers.items() if not name.startswith("app-")}
+
+
+@pytest.mark.parametrize(("shipped", "steps"), [("dev", (1, 3, 1)), ("horizontal", (3, 6, 2, 3))])
+def test_scaling_touches_only_app_and_the_proxys_view_of_it(
+    request: pytest.FixtureRequest, shipped: str, steps: tuple[int, ...]
+) -> None:
+    stack: Stack = request.getfixturevalue(shipped)
+    before = started(stack.containers())
+    with load(stack.url, PATHS, threads=3) as seen:
+        for old, new in zip(steps, steps[1:], strict=False):
+            stack.edit(f"replicas: {old}", f"replicas: {new}")
+            preview = stack.run("preview")["changes"]
+            changes = stack.up()
+            assert preview == changes
+            more = max(0, new - old)
+            assert changes["create"] == more
+            assert changes["delete"] == max(0, old - new)
+            assert (changes["update"], changes["replace"]) == (1, 0)  # the proxy's files
+            after = started(stack.containers())
+            assert without_app(after) == without_app(before)
+            kept = {f"app-{i}" for i in range(1, min(old, new) + 1)}
+            assert all(after[name] == before[name] for name in kept if name in before)
+            before = after
+            seen.servers.clear()
+            for _ in range(6 * new):
+                seen.servers.add(call(f"{stack.url}/healthz").headers["x-served-by"])
+            assert seen.servers >= {f"app-{i}" for i in range(1, new + 1)}
+    assert seen.failures == []
+
+
+def test_vertical_change_replaces_that_tier_alone(dev: Stack) -> None:
+    before = started(dev.containers())
+    dev.edit("memory_mib: 256", "memory_mib: 320")
+    try:
+        changes = dev.up()
+        assert changes["replace"] == 1
+        after = started(dev.containers())
+        assert {name for name in after if after[name] != before[name]} == {"app-1"}
+        assert dev.container("app-1").attrs["HostConfig"]["Memory"] == 320 * 2**20
+    finally:
+        dev.edit("memory_mib: 320", "memory_mib: 256")
+        dev.up()
+
+
+def test_larger_database_keeps_its_rows_and_gets_a_larger_pool(dev: Stack) -> None:
+    body = {"name": "Stays", "email": "stays@example.org"}
+    customer = call(f"{dev.url}/api/v1/customers", "POST", body).json["id"]
+    pool = int(dev.sql("database-1", "SELECT @@innodb_buffer_pool_size")[0][0])
+    dev.edit("memory_mib: 640", "memory_mib: 1024")
+    try:
+        dev.up()
+        assert int(dev.sql("database-1", "SELECT @@innodb_buffer_pool_size")[0][0]) > pool
+        assert call(f"{dev.url}/api/v1/customers/{customer}").json["name"] == "Stays"
+    finally:
+        dev.edit("memory_mib: 1024", "memory_mib: 640")
+        dev.up()
+
+
+def test_changed_template_reloads_the_edge_and_loses_nothing(dev: Stack) -> None:
+    template = "templates/nginx/nginx.conf.j2"
+    before = started(dev.containers())
+    dev.project.edit(
+        template, "server_name _;", "server_name _;\n        add_header X-Edge two always;"
+    )
+    try:
+        with load(dev.url, PATHS) as seen:
+            changes = dev.up()
+        assert changes["update"] == 1
+        assert changes["replace"] == changes["create"] == changes["delete"] == 0
+        assert seen.failures == []
+        assert started(dev.containers()) == before
+        assert call(f"{dev.url}/healthz").headers["x-edge"] == "two"
+    finally:
+        dev.project.edit(template, "\n        add_header X-Edge two always;", "")
+        dev.up()
+
+
+def test_broken_configuration_is_refused_and_the_old_one_serves(dev: Stack) -> None:
+    template = "templates/nginx/nginx.conf.j2"
+    before = started(dev.containers())
+    dev.project.edit(template, "server_name _;", "server_nam _;")
+    try:
+        with load(dev.url, PATHS) as seen:
+            done = dev.crm("up", "--yes")
+        assert done.code == 1
+        assert 'unknown directive "server_nam"' in done.err
+        assert "nginx.conf:" in done.err
+        assert "Traceback" not in done.err
+        assert seen.failures == []
+        assert started(dev.containers()) == before
+    finally:
+        dev.project.edit(template, "server_nam _;", "server_name _;")
+    changes = dev.up()
+    assert sum(changes.values()) == changes["same"]
+
+
+def test_removed_container_is_shown_as_drift_and_comes_back(dev: Stack) -> None:
+    before = started(dev.containers())
+    dev.container("app-1").remove(force=True)
+    shown = dev.run("refresh", "--yes")
+    assert any("app-1" in line and "gone" in line for line in shown["drift"]), shown
+    dev.up()
+    after = started(dev.containers())
+    assert {name for name in after if after[name] != before.get(name)} == {"app-1"}
+    assert call(f"{dev.url}/readyz").status == 200

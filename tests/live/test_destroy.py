@@ -1,0 +1,47 @@
+"""Destroying a stack leaves nothing but its data and what opens it; data goes only when asked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.live.client import call
+from tests.live.stack import deployed
+
+pytestmark = pytest.mark.live
+
+
+def test_destroy_keeps_the_data_until_it_is_asked_for(tmp_path: Path) -> None:
+    with deployed(tmp_path / "project", "dev") as stack:
+        body = {"name": "Old customer", "email": "old@example.org"}
+        customer = call(f"{stack.url}/api/v1/customers", "POST", body).json["id"]
+        everything = stack.objects()
+
+        refused = stack.crm("destroy")
+        assert refused.code == 1
+        assert "add --yes" in refused.err
+        assert stack.objects() == everything
+
+        shown = stack.run("destroy", "--yes")
+        assert shown["result"] == "succeeded"
+        assert shown["changes"]["delete"] > 20
+        data = f"crm-{stack.name}-database-1-data"
+        assert stack.objects() == {"containers": [], "networks": [], "volumes": [data]}
+
+        stack.up()
+        read = call(f"{stack.url}/api/v1/customers/{customer}")
+        assert read.status == 200
+        assert read.json["name"] == "Old customer"
+
+        refused = stack.crm("destroy", "--delete-data")
+        assert refused.code == 1
+        assert data in stack.objects()["volumes"]
+
+        assert stack.run("destroy", "--yes", "--delete-data")["result"] == "succeeded"
+        assert stack.objects() == {"containers": [], "networks": [], "volumes": []}
+        state = stack.project.root / ".crm" / "state" / ".pulumi" / "stacks" / "crm"
+        assert not list(state.glob("*.json"))
+
+        stack.up()
+        assert call(f"{stack.url}/api/v1/customers/{customer}").status == 404
