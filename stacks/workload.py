@@ -71,6 +71,7 @@ class Workload:
     ``stop_first`` says that an instance is stopped before its successor starts, as one that owns
     a volume must be. ``after`` and ``connects_to`` name other workloads: what must be there
     before, and what it may open connections to (networks follow from the latter).
+    ``reaches_outside`` lets it open connections to what is not part of the stack.
     """
 
     name: str
@@ -94,6 +95,7 @@ class Workload:
     run_once: bool = False
     after: tuple[str, ...] = ()
     connects_to: tuple[str, ...] = ()
+    reaches_outside: bool = False
 
     def files_of(self, instance: Instance) -> dict[str, str]:
         """All files ``instance`` sees, by name, sorted."""

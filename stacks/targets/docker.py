@@ -1,7 +1,8 @@
 """Workloads → Docker resources on one machine.
 
 Every workload that others connect to has a network of its own; who may connect joins it. Nothing
-but the edge's port is published, and no other network reaches the outside.
+but the edge's port is published. No network reaches the outside but those of what is published,
+and of what uses a service that is not part of the stack.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ class _Target:
         self._networks = {
             workload.name: self._network(workload)
             for workload in workloads
-            if any(port.publish for port in workload.ports)
+            if _is_open(workload)
             or any(workload.name in other.connects_to for other in workloads)
         }
 
@@ -79,12 +80,11 @@ class _Target:
         }
 
     def _network(self, workload: Workload) -> docker.Network:
-        published = any(port.publish for port in workload.ports)
         return docker.Network(
             f"{workload.name}-network",
             name=self._name(workload.name),
             driver="bridge",
-            internal=not published,
+            internal=not _is_open(workload),
             labels=[
                 docker.NetworkLabelArgs(label=key, value=value)
                 for key, value in sorted(self._label_map(workload).items())
@@ -306,6 +306,11 @@ class _Target:
             opts=options,
             **shape,
         )
+
+
+def _is_open(workload: Workload) -> bool:
+    """Whether its network must reach the outside: ports are published on such networks only."""
+    return workload.reaches_outside or any(port.publish for port in workload.ports)
 
 
 def _options(**options: Any) -> pulumi.ResourceOptions:

@@ -33,6 +33,7 @@ def workloads(plan: Plan, files: Mapping[str, str], image: str) -> list[Workload
             run_once=True,
             after=tuple(name for name in needs if name == "database"),
             connects_to=tuple(name for name in needs if name == "database"),
+            reaches_outside=plan.database.external,
         ),
         Workload(
             name="app",
@@ -51,5 +52,6 @@ def workloads(plan: Plan, files: Mapping[str, str], image: str) -> list[Workload
             health=Health(command=http_get(app.port, "/readyz")),
             after=("schema", *needs),
             connects_to=needs,
+            reaches_outside=plan.database.external or plan.cache.external,
         ),
     ]
