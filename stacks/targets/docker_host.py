@@ -216,14 +216,15 @@ def tail(container: Any, lines: int) -> str:
 
 def present_images(client: DockerClient) -> set[str]:
     """Every image reference this machine has."""
-    return {tag for image in client.images.list() for tag in image.tags}
+    # Not `images.list()`, which asks for each again and fails if it was removed meanwhile.
+    return {tag for image in client.api.images() for tag in image["RepoTags"] or ()}
 
 
 def holders_of_port(client: DockerClient, port: int) -> dict[str, str]:
     """The running containers that publish host ``port``: name → stack, empty for others' own."""
     return {
         str(container.name): str(container.labels.get(STACK_LABEL, ""))
-        for container in client.containers.list()
+        for container in client.containers.list(ignore_removed=True)
         for bindings in (container.ports or {}).values()
         for binding in bindings or ()
         if int(binding["HostPort"]) == port
