@@ -90,10 +90,10 @@ class Shard:
             raise DependencyError(self.name, "all connections are in use") from error
         try:
             self._verify(connection.driver_connection)
-        except DependencyError as error:
+        except DependencyError:
+            # It may have died with the server's last run, and the server be back: a new one tells.
             connection.invalidate()
-            self._gate.shut(error.reason)
-            raise
+            self._connect().close()
         finally:
             connection.close()
 

@@ -80,10 +80,15 @@ class Stack:
 
     def execute(self, instance: str, *command: str) -> str:
         """What ``command`` prints inside ``instance``; it must succeed."""
-        code, output = self.container(instance).exec_run(list(command))
-        text = bytes(output).decode()
+        code, text = self.attempt(instance, *command)
         assert code == 0, text
         return text
+
+    def attempt(self, instance: str, *command: str) -> tuple[int, str]:
+        """The exit code of ``command`` inside ``instance``, and what it prints."""
+        code, output = self.container(instance).exec_run(list(command))
+        assert isinstance(output, bytes)
+        return int(code), output.decode()
 
     def sql(self, instance: str, statement: str) -> list[list[str]]:
         """The rows of ``statement``, carried out by ``instance`` itself."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from docker.models.containers import Container
 
@@ -14,7 +16,7 @@ PATHS = ["/api/v1/customers?limit=5", "/healthz", "/"]
 
 
 def started(containers: dict[str, Container]) -> dict[str, tuple[str, str]]:
-    """Identity and start of each container: the same only if it was neither replaced nor restarted."""
+    """Identity and start of each container: both stay unless it is replaced or restarted."""
     return {
         name: (str(container.id), str(container.attrs["State"]["StartedAt"]))
         for name, container in containers.items()
@@ -32,7 +34,7 @@ def test_scaling_touches_only_app_and_the_proxys_view_of_it(
     stack: Stack = request.getfixturevalue(shipped)
     before = started(stack.containers())
     with load(stack.url, PATHS, threads=3) as seen:
-        for old, new in zip(steps, steps[1:], strict=False):
+        for old, new in pairwise(steps):
             stack.edit(f"replicas: {old}", f"replicas: {new}")
             preview = stack.run("preview")["changes"]
             changes = stack.up()
@@ -84,9 +86,8 @@ def test_larger_database_keeps_its_rows_and_gets_a_larger_pool(dev: Stack) -> No
 def test_changed_template_reloads_the_edge_and_loses_nothing(dev: Stack) -> None:
     template = "templates/nginx/nginx.conf.j2"
     before = started(dev.containers())
-    dev.project.edit(
-        template, "server_name _;", "server_name _;\n        add_header X-Edge two always;"
-    )
+    line = "add_header X-Edge two always;"
+    dev.project.edit(template, "server_name _;", f"server_name _;\n        {line}")
     try:
         with load(dev.url, PATHS) as seen:
             changes = dev.up()
@@ -96,7 +97,7 @@ def test_changed_template_reloads_the_edge_and_loses_nothing(dev: Stack) -> None
         assert started(dev.containers()) == before
         assert call(f"{dev.url}/healthz").headers["x-edge"] == "two"
     finally:
-        dev.project.edit(template, "\n        add_header X-Edge two always;", "")
+        dev.project.edit(template, f"\n        {line}", "")
         dev.up()
 
 

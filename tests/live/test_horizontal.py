@@ -120,15 +120,13 @@ def test_cluster_survives_every_address_changing_at_once(horizontal: Stack) -> N
 
     def whole() -> bool:
         for node in NODES:
-            code, output = horizontal.container(node).exec_run(
-                [
-                    "sh",
-                    "-c",
-                    "REDISCLI_AUTH=$(cat /etc/crm/secrets/cache_password); export REDISCLI_AUTH; "
-                    "redis-cli CLUSTER INFO; redis-cli CLUSTER NODES",
-                ]
+            code, text = horizontal.attempt(
+                node,
+                "sh",
+                "-c",
+                "REDISCLI_AUTH=$(cat /etc/crm/secrets/cache_password); export REDISCLI_AUTH; "
+                "redis-cli CLUSTER INFO; redis-cli CLUSTER NODES",
             )
-            text = bytes(output).decode()
             if code != 0 or "cluster_state:ok" not in text or "cluster_known_nodes:3" not in text:
                 return False
             if "cluster_slots_ok:16384" not in text or "noaddr" in text:

@@ -23,14 +23,20 @@ def test_second_up_changes_nothing(any_stack: Stack) -> None:
 
 def test_sizes_are_those_asked_for(any_stack: Stack) -> None:
     spec = stack_file.load(any_stack.name, any_stack.project.root / "stacks" / "config")
-    tiers = {"edge": spec.edge, "app": spec.app, "database": spec.database, "cache": spec.cache}
+    edge, app, database, cache = spec.edge, spec.app, spec.database, spec.cache
+    sizes = {
+        "edge": (edge.cpus, edge.memory_mib),
+        "app": (app.cpus, app.memory_mib),
+        "database": (database.cpus, database.memory_mib),
+        "cache": (cache.cpus, cache.memory_mib),
+    }
     containers = any_stack.containers().values()
-    assert {c.labels["crm.tier"] for c in containers} == set(tiers)
+    assert {c.labels["crm.tier"] for c in containers} == set(sizes)
     for container in containers:
-        tier = tiers[container.labels["crm.tier"]]
+        cpus, memory_mib = sizes[container.labels["crm.tier"]]
         host = container.attrs["HostConfig"]
-        assert host["NanoCpus"] == round(tier.cpus * 1e9), container.name
-        assert host["Memory"] == host["MemorySwap"] == tier.memory_mib * 2**20, container.name
+        assert host["NanoCpus"] == round(cpus * 1e9), container.name
+        assert host["Memory"] == host["MemorySwap"] == memory_mib * 2**20, container.name
 
 
 def test_containers_are_fenced_in(any_stack: Stack) -> None:
