@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from dataclasses import replace
 
 from stacks import engines, images, plan, render, stack_file, tiers
@@ -21,16 +22,28 @@ _QUIET = ("pulumi:pulumi:", "crm:")
 
 
 def run(verb: str, stack: str, *, engine: str, as_json: bool, yes: bool, delete_data: bool) -> int:
-    """Carry out ``verb``; 0 when it succeeded. Asks before it changes, where there is a person."""
-    if verb in ("preview", "up"):
-        _prepare(stack, pull=verb == "up")
-    progress = _Progress()
-    opened = engines.open_engine(stack, engine, progress)
-    result = _decide(opened, verb, stack, progress, yes=yes, delete_data=delete_data)
+    """Carry out ``verb``; 0 when it succeeded. Asks before it changes, where there is a person.
+
+    Raises ``CrmError`` for what is refused; with ``as_json`` the object says so as well.
+    """
+    began = time.monotonic()
+    try:
+        if verb in ("preview", "up"):
+            _prepare(stack, pull=verb == "up")
+        progress = _Progress()
+        opened = engines.open_engine(stack, engine, progress)
+        if verb in ("refresh", "destroy"):
+            _find_docker()
+        result = _decide(opened, verb, stack, progress, yes=yes, delete_data=delete_data)
+    except CrmError as error:
+        if as_json:
+            seconds = time.monotonic() - began
+            print(_json(_document(Result("failed", seconds=seconds, message=str(error)))))
+        raise
     if verb == "destroy":
         result = replace(result, outputs={})
     if as_json:
-        print(json.dumps(_document(result), indent=2, sort_keys=True, default=str))
+        print(_json(_document(result)))
     else:
         _print(verb, result)
     if result.result != "succeeded" and not as_json:
@@ -49,7 +62,7 @@ def outputs(stack: str, *, engine: str, as_json: bool) -> int:
         raise CrmError(f"{stack}: not deployed yet; run: crm up {stack}")
     found = engines.open_engine(stack, engine, _Progress()).outputs()
     if as_json:
-        print(json.dumps(found, indent=2, sort_keys=True, default=str))
+        print(_json(found))
     else:
         for key, value in sorted(found.items()):
             print(f"{key}: {value if isinstance(value, str) else json.dumps(value)}")
@@ -67,6 +80,13 @@ def _prepare(stack: str, *, pull: bool) -> None:
     if pull:
         for reference in dict.fromkeys(workload.image for workload in workloads):
             images.ensure(reference, _say)
+
+
+def _find_docker() -> None:
+    """Raise ``CrmError`` when Docker is away: a run that stops at its first step has begun."""
+    from stacks.targets import docker_host
+
+    docker_host.connect().close()
 
 
 def _decide(
@@ -126,8 +146,9 @@ def _ask_to_destroy(stack: str, person: bool, delete_data: bool) -> None:
 
 def _ask(question: str, right: str) -> None:
     hint = f" [{right}/N] " if right == "y" else " "
-    answer = input(question + hint).strip()
-    if answer != right:
+    # Not input(): it would put the question into what --json leaves on standard output.
+    print(question + hint, end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip() != right:
         raise CrmError("nothing was changed")
 
 
@@ -159,6 +180,10 @@ def _say(line: str) -> None:
 
 def _counts(result: Result) -> str:
     return ", ".join(f"{number} {op}" for op, number in sorted(result.changes.items()))
+
+
+def _json(document: dict[str, object]) -> str:
+    return json.dumps(document, indent=2, sort_keys=True, default=str)
 
 
 def _document(result: Result) -> dict[str, object]:
