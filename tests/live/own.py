@@ -1,0 +1,111 @@
+"""MySQL and Redis servers of a test's own, beside any stack, gone with its block."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import docker
+from docker.models.containers import Container
+
+from stacks import images
+from stacks.spec import Images
+from tests.live.ports import free_port
+
+TMPFS = {"/run/crm": "mode=0777", "/tmp": "mode=0777", "/data": "mode=0777,size=600m"}
+START_SECONDS = 180
+
+
+def gateway() -> str:
+    """This machine's address on Docker's default bridge, where all containers can reach it."""
+    network = docker.from_env().networks.get("bridge")
+    for config in network.attrs["IPAM"]["Config"]:
+        if "Gateway" in config:
+            return str(config["Gateway"])
+    # Docker does not always say; it is the first address of the subnet.
+    subnet = str(network.attrs["IPAM"]["Config"][0]["Subnet"])
+    return subnet.rpartition(".")[0] + ".1"
+
+
+@dataclass(frozen=True)
+class MySQL:
+    """A running MySQL server with an empty root password on its own socket."""
+
+    container: Container
+    port: int
+
+    def sql(self, statements: str, *options: str) -> list[list[str]]:
+        """What ``statements`` yield; an error fails."""
+        code, output = self.ask(statements, *options)
+        assert code == 0, output
+        return [line.split("\t") for line in output.splitlines()]
+
+    def ask(self, statements: str, *options: str) -> tuple[int, str]:
+        """Exit code and output of the ``mysql`` client; as root unless ``options`` say."""
+        command = ["mysql", "--no-defaults", "-S/run/crm/mysqld.sock", "-uroot", "-NB"]
+        command += ["--default-character-set=utf8mb4", *options, "-e", statements]
+        code, output = self.container.exec_run(command)
+        return int(code), bytes(output).decode()
+
+
+@contextmanager
+def mysql() -> Iterator[MySQL]:
+    """A MySQL server of the default image, its data in memory."""
+    port = free_port()
+    options = (
+        "--datadir=/data/mysql --socket=/run/crm/mysqld.sock --pid-file=/run/crm/mysqld.pid "
+        "--mysqlx=OFF --secure-file-priv=NULL --skip-log-bin --performance-schema=OFF "
+        "--innodb-redo-log-capacity=64M --innodb-buffer-pool-size=64M"
+    )
+    script = (
+        f"mysqld --no-defaults --initialize-insecure {options} && "
+        f"exec mysqld --no-defaults --skip-name-resolve {options}"
+    )
+    with _running(Images().mysql, "mysql", script, {"3306/tcp": (gateway(), port)}) as container:
+        server = MySQL(container, port)
+        _wait(container, ["mysql", "-S/run/crm/mysqld.sock", "-uroot", "-e", "SELECT 1"])
+        yield server
+
+
+@contextmanager
+def redis(password: str) -> Iterator[tuple[Container, int]]:
+    """A Redis server of the default image that wants ``password``, and its port."""
+    port = free_port()
+    script = f"exec redis-server --dir /data --requirepass {password}"
+    with _running(Images().redis, "redis", script, {"6379/tcp": (gateway(), port)}) as container:
+        _wait(container, ["redis-cli", "-a", password, "--no-auth-warning", "PING"])
+        yield container, port
+
+
+@contextmanager
+def _running(
+    reference: str, kind: str, script: str, ports: dict[str, tuple[str, int]]
+) -> Iterator[Container]:
+    container = docker.from_env().containers.create(
+        images.ensure(reference, print),
+        name=f"crm-ext-{secrets.token_hex(4)}-{kind}",
+        entrypoint=["sh", "-c", script],
+        command=[],
+        user="999",
+        ports=ports,
+        tmpfs=TMPFS,
+    )
+    try:
+        container.start()
+        yield container
+    finally:
+        container.remove(force=True, v=True)
+
+
+def _wait(container: Container, command: list[str]) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        container.reload()
+        assert container.status == "running", container.logs(tail=20).decode()
+        if container.exec_run(command)[0] == 0:
+            return
+        assert time.monotonic() < deadline, container.logs(tail=20).decode()
+        time.sleep(0.3)

@@ -1,0 +1,319 @@
+"""The real MySQL takes every statement and setting, and does what they are there for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from stacks import plan, render, stack_file
+from stacks.plan import Plan
+from tests.live import own
+from tests.live.stack import Stack
+
+pytestmark = pytest.mark.live
+
+ORDERS: dict[str, dict[str, object]] = {
+    "none": {"partition_by": "none"},
+    "range": {
+        "partition_by": "range",
+        "column": "order_date",
+        "interval": "month",
+        "start": "2025-11",
+        "count": 4,
+    },
+    "range of 1024": {
+        "partition_by": "range",
+        "column": "order_date",
+        "interval": "month",
+        "start": "1990-01",
+        "count": 1022,
+    },
+    "hash": {"partition_by": "hash", "column": "customer_id", "count": 8},
+}
+
+
+def planned(orders: str) -> Plan:
+    spec = stack_file.parse({"database": {"orders": ORDERS[orders]}}, "sql")
+    return plan.make("sql", spec)
+
+
+def plan_of(stack: Stack) -> Plan:
+    folder = stack.project.root / "stacks" / "config"
+    return plan.make(stack.name, stack_file.load(stack.name, folder))
+
+
+# --- The schema, on a server of its own ----------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[own.MySQL]:
+    with own.mysql() as running:
+        yield running
+
+
+@pytest.fixture
+def schema(server: own.MySQL) -> str:
+    """The name of an empty database."""
+    server.sql("DROP DATABASE IF EXISTS tried; CREATE DATABASE tried CHARACTER SET utf8mb4")
+    return "tried"
+
+
+def partitions(server: own.MySQL, schema: str) -> list[list[str]]:
+    """Name, method, expression, bound of each partition of the orders, in order."""
+    return server.sql(
+        "SELECT PARTITION_NAME, PARTITION_METHOD, PARTITION_EXPRESSION, PARTITION_DESCRIPTION "
+        "FROM information_schema.PARTITIONS WHERE TABLE_NAME = 'crm_orders' "
+        f"AND TABLE_SCHEMA = '{schema}' ORDER BY PARTITION_ORDINAL_POSITION"
+    )
+
+
+def statements(orders: str) -> str:
+    return render.Renderer().tree(planned(orders))["mysql/schema.sql"]
+
+
+@pytest.mark.parametrize("orders", ORDERS)
+def test_every_statement_is_accepted_twice_and_nothing_is_lost(
+    server: own.MySQL, schema: str, orders: str
+) -> None:
+    for order in range(2):
+        server.sql(statements(orders), schema)
+        server.sql(f"INSERT INTO crm_orders VALUES ({order}, 1, '2026-01-31', 9)", schema)
+    assert server.sql("SELECT COUNT(*) FROM crm_orders", schema) == [["2"]]
+    tables = [name for (name,) in server.sql("SHOW TABLES", schema)]
+    assert tables == ["crm_orders", "crm_shard", "customers", "users"]
+    keys = server.sql(
+        "SELECT COLUMN_NAME FROM information_schema.KEY_COLUMN_USAGE WHERE "
+        f"TABLE_SCHEMA = '{schema}' AND TABLE_NAME = 'crm_orders' AND CONSTRAINT_NAME = 'PRIMARY' "
+        "ORDER BY ORDINAL_POSITION"
+    )
+    assert tuple(key for (key,) in keys) == planned(orders).database.orders.primary_key
+    tables_of = (
+        "SELECT DISTINCT ENGINE, TABLE_COLLATION LIKE 'utf8mb4%' FROM information_schema.TABLES "
+        f"WHERE TABLE_SCHEMA = '{schema}'"
+    )
+    assert server.sql(tables_of) == [["InnoDB", "1"]]
+
+
+def test_no_partitions_where_none_are_asked_for(server: own.MySQL, schema: str) -> None:
+    server.sql(statements("none"), schema)
+    assert partitions(server, schema) == [["NULL"] * 4]
+
+
+@pytest.mark.parametrize("orders", ["range", "range of 1024"])
+def test_range_partitions_are_those_planned(server: own.MySQL, schema: str, orders: str) -> None:
+    server.sql(statements(orders), schema)
+    expected = [
+        [partition.name, "RANGE COLUMNS", "`order_date`", partition.below]
+        for partition in planned(orders).database.orders.partitions
+    ]
+    assert partitions(server, schema) == expected
+
+
+@pytest.mark.parametrize(
+    ("date", "partition"),
+    [
+        ("1000-01-01", "p_before"),
+        ("2025-10-31", "p_before"),
+        ("2025-11-01", "p_2025_11"),
+        ("2025-12-31", "p_2025_12"),
+        ("2026-01-01", "p_2026_01"),
+        ("2026-02-28", "p_2026_02"),
+        ("2026-03-01", "p_future"),
+        ("9999-12-31", "p_future"),
+    ],
+)
+def test_orders_land_in_their_month(
+    server: own.MySQL, schema: str, date: str, partition: str
+) -> None:
+    server.sql(statements("range"), schema)
+    server.sql(f"INSERT INTO crm_orders VALUES (1, 1, '{date}', 1)", schema)
+    rows = "SELECT COUNT(*) FROM crm_orders"
+    assert server.sql(f"{rows} PARTITION ({partition})", schema) == [["1"]]
+    # A month's orders are read from its partition alone.
+    explained = server.sql(f"EXPLAIN FORMAT=TRADITIONAL {rows} WHERE order_date = '{date}'", schema)
+    assert explained[0][3] == partition
+
+
+def test_hash_partitions_are_those_planned_and_a_customer_is_in_one(
+    server: own.MySQL, schema: str
+) -> None:
+    server.sql(statements("hash"), schema)
+    assert partitions(server, schema) == [
+        [f"p{i}", "HASH", "`customer_id`", "NULL"] for i in range(8)
+    ]
+    rows = ", ".join(f"({i}, {i % 19}, '2026-01-01', 1)" for i in range(1, 191))
+    server.sql(f"INSERT INTO crm_orders VALUES {rows}", schema)
+    for i in range(8):
+        found = server.sql(f"SELECT DISTINCT customer_id FROM crm_orders PARTITION (p{i})", schema)
+        assert sorted(int(row[0]) for row in found) == [c for c in range(19) if c % 8 == i]
+    explained = server.sql(
+        "EXPLAIN FORMAT=TRADITIONAL SELECT * FROM crm_orders WHERE customer_id = 13", schema
+    )
+    assert explained[0][3] == "p5"
+
+
+def test_statement_that_is_wrong_is_refused(server: own.MySQL, schema: str) -> None:
+    """That the server judges at all: the mistake the template avoids is an error."""
+    wrong = statements("hash").replace("PRIMARY KEY (id, customer_id)", "PRIMARY KEY (id)")
+    assert wrong != statements("hash")
+    code, said = server.ask(wrong, schema)
+    assert code != 0
+    assert "1503" in said
+
+
+# --- What runs in the stacks ---------------------------------------------------------------------
+
+UNITS = {"K": 2**10, "M": 2**20, "G": 2**30}
+SWITCHES = {"ON": "1", "OFF": "0", "TRUE": "1", "FALSE": "0", "YES": "1", "NO": "0"}
+
+
+def normal(value: str) -> str:
+    """``64M`` and ``67108864``, ``ON`` and ``1``, any order of modes: one form each."""
+    size = re.fullmatch(r"(\d+)([KMG])", value)
+    if size:
+        return str(int(size[1]) * UNITS[size[2]])
+    if re.fullmatch(r"/.*/", value):
+        return value.rstrip("/")
+    if "," in value:
+        return ",".join(sorted(value.split(",")))
+    return SWITCHES.get(value.upper(), value)
+
+
+def test_normal_keeps_apart_what_differs() -> None:
+    assert normal("64M") == normal("67108864") != normal("64K")
+    assert normal("ON") == "1" != normal("off")
+    assert normal("B,A") == normal("A,B") != normal("A,C")
+
+
+def test_every_setting_is_in_force(any_stack: Stack) -> None:
+    database = plan_of(any_stack).database
+    layers = {setting.layer for setting in database.settings}
+    assert layers == {"derived", "forced"}
+    for shard in database.shards:
+        rows = any_stack.sql(shard.name, "SHOW GLOBAL VARIABLES")
+        # An empty value is printed as such, and none as NULL.
+        variables = {row[0]: normal(row[1]) for row in rows}
+        wanted = {setting.name: normal(setting.value) for setting in database.settings}
+        found = {name: variables.get(name, "no such variable") for name in wanted}
+        assert found == wanted, shard.name
+        assert variables["server_id"] == str(shard.server_id)
+
+
+def test_settings_of_the_stack_file_are_in_force(dev: Stack) -> None:
+    line = "    memory_mib: 640\n"
+    given = f"{line}    settings:\n      long_query_time: 3\n      max_connections: 77\n"
+    dev.edit(line, given)
+    try:
+        dev.up()
+        asked = "SELECT @@global.long_query_time, @@global.max_connections"
+        assert dev.sql("database-1", asked) == [["3.000000", "77"]]
+    finally:
+        dev.edit(given, line)
+        dev.up()
+
+
+def test_server_keeps_to_its_memory(any_stack: Stack) -> None:
+    for shard in plan_of(any_stack).database.shards:
+        state = any_stack.container(shard.name).attrs
+        assert state["State"]["OOMKilled"] is False
+        assert state["RestartCount"] == 0
+
+
+def test_server_warns_of_nothing_in_its_settings(any_stack: Stack) -> None:
+    for shard in plan_of(any_stack).database.shards:
+        log = any_stack.container(shard.name).logs().decode()
+        assert "ready for connections" in log
+        lines = [line for line in log.splitlines() if "[ERROR]" in line or "deprecated" in line]
+        assert lines == [], shard.name
+
+
+# --- Accounts ------------------------------------------------------------------------------------
+
+
+def as_account(stack: Stack, user: str, statement: str) -> tuple[int, str]:
+    """Exit code and output of ``statement`` as ``user`` over TCP, as the app connects."""
+    secret = f"/etc/crm/secrets/database_{user.removeprefix('crm_')}_password"
+    script = f'MYSQL_PWD=$(cat {secret}) exec mysql -h127.0.0.1 -u{user} -NB -e "$0" crm'
+    code, output = stack.container("database-1").exec_run(["sh", "-c", script, statement])
+    return int(code), bytes(output).decode()
+
+
+def test_grants_are_exactly_those_meant(any_stack: Stack) -> None:
+    for shard in plan_of(any_stack).database.shards:
+        accounts = any_stack.sql(
+            shard.name, "SELECT user, host FROM mysql.user WHERE user NOT LIKE 'mysql.%' ORDER BY 1"
+        )
+        assert accounts == [["crm_app", "%"], ["crm_owner", "%"], ["root", "localhost"]]
+        for user, right in (
+            ("crm_app", "SELECT, INSERT, UPDATE, DELETE"),
+            ("crm_owner", "ALL PRIVILEGES"),
+        ):
+            assert any_stack.sql(shard.name, f"SHOW GRANTS FOR {user}") == [
+                [f"GRANT USAGE ON *.* TO `{user}`@`%`"],
+                [f"GRANT {right} ON `crm`.* TO `{user}`@`%`"],
+            ]
+
+
+def test_app_account_reads_and_writes_rows(dev: Stack) -> None:
+    code, said = as_account(
+        dev,
+        "crm_app",
+        "START TRANSACTION; INSERT INTO users VALUES (7, 'n', 'e', 'r', NOW()); "
+        "UPDATE users SET name = 'm' WHERE id = 7; SELECT name FROM users WHERE id = 7; "
+        "DELETE FROM users WHERE id = 7; ROLLBACK",
+    )
+    assert (code, said) == (0, "m\n")
+
+
+@pytest.mark.parametrize(
+    ("user", "statement"),
+    [
+        ("crm_app", "CREATE TABLE t (i INT)"),
+        ("crm_app", "DROP TABLE users"),
+        ("crm_app", "ALTER TABLE users ADD COLUMN x INT"),
+        ("crm_app", "TRUNCATE users"),
+        ("crm_app", "CREATE DATABASE other"),
+        ("crm_app", "SELECT * FROM mysql.user"),
+        ("crm_app", "CREATE USER x"),
+        ("crm_app", "SET GLOBAL max_connections = 1"),
+        ("crm_app", "GRANT SELECT ON crm.* TO crm_owner"),
+        ("crm_app", "SELECT 1 INTO OUTFILE '/tmp/x'"),
+        ("crm_owner", "SELECT * FROM mysql.user"),
+        ("crm_owner", "CREATE DATABASE other"),
+        ("crm_owner", "CREATE USER x"),
+        ("crm_owner", "SET GLOBAL max_connections = 1"),
+        ("crm_owner", "SELECT 1 INTO OUTFILE '/tmp/x'"),
+    ],
+)
+def test_account_may_do_no_more(dev: Stack, user: str, statement: str) -> None:
+    code, said = as_account(dev, user, statement)
+    assert code == 1
+    # Denied for want of a privilege, and not because the statement is wrong.
+    assert re.search(r"ERROR (1044|1045|1142|1227|1290)\b", said), said
+
+
+def test_owner_account_makes_and_drops_tables(dev: Stack) -> None:
+    assert as_account(dev, "crm_owner", "CREATE TABLE t (i INT); DROP TABLE t") == (0, "")
+
+
+def test_root_comes_in_by_socket_alone(dev: Stack) -> None:
+    assert as_account(dev, "crm_root", "SELECT 1")[0] == 1
+    secret = "MYSQL_PWD=$(cat /etc/crm/secrets/database_root_password)"
+    for host in ("127.0.0.1", "database-1"):
+        code, output = dev.container("database-1").exec_run(
+            ["sh", "-c", f"{secret} exec mysql -h{host} -uroot -e 'SELECT 1'"]
+        )
+        assert code == 1, host
+        assert b"ERROR 1045" in output or b"ERROR 1130" in output, output
+    assert dev.sql("database-1", "SELECT CURRENT_USER()") == [["root@localhost"]]
+
+
+def test_files_of_the_server_are_its_own_alone(dev: Stack) -> None:
+    listed = dev.execute("database-1", "sh", "-c", "cd /etc/crm/secrets && stat -c '%a %u %n' *")
+    assert sorted(listed.splitlines()) == [
+        f"400 999 database_{name}_password" for name in ("app", "owner", "root")
+    ]
+    made = dev.execute("database-1", "sh", "-c", "cd /run/crm && stat -c '%a %n' *.sql *.cnf")
+    assert made.splitlines() == ["600 accounts.sql", "600 client.cnf"]
