@@ -30,6 +30,14 @@ def gateway() -> str:
     return subnet.rpartition(".")[0] + ".1"
 
 
+def ask(container: Container, *command: str, **environment: str) -> tuple[int, str]:
+    """Exit code and output of ``command`` inside ``container``."""
+    code, output = container.exec_run(list(command), environment=environment)
+    assert isinstance(code, int)
+    assert isinstance(output, bytes)
+    return code, output.decode()
+
+
 @dataclass(frozen=True)
 class MySQL:
     """A running MySQL server with an empty root password on its own socket."""
@@ -47,8 +55,7 @@ class MySQL:
         """Exit code and output of the ``mysql`` client; as root unless ``options`` say."""
         command = ["mysql", "--no-defaults", "-S/run/crm/mysqld.sock", "-uroot", "-NB"]
         command += ["--default-character-set=utf8mb4", *options, "-e", statements]
-        code, output = self.container.exec_run(command)
-        return int(code), bytes(output).decode()
+        return ask(self.container, *command)
 
 
 @contextmanager
@@ -105,7 +112,7 @@ def _wait(container: Container, command: list[str]) -> None:
     while True:
         container.reload()
         assert container.status == "running", container.logs(tail=20).decode()
-        if container.exec_run(command)[0] == 0:
+        if ask(container, *command)[0] == 0:
             return
         assert time.monotonic() < deadline, container.logs(tail=20).decode()
         time.sleep(0.3)

@@ -73,10 +73,10 @@ def docker_says(stack: str) -> Iterator[tuple[str, bytes]]:
 
 def image(reference: str) -> Iterator[tuple[str, bytes]]:
     """An image's history and configuration, and every file of every layer of it."""
-    client = docker.from_env()
-    yield f"history of {reference}", _text(client.api.history(reference))
-    yield f"inspect of {reference}", _text(client.api.inspect_image(reference))
-    saved = b"".join(client.images.get(reference).save(named=reference))
+    found = docker.from_env().images.get(reference)
+    yield f"history of {reference}", _text(found.history())
+    yield f"inspect of {reference}", _text(found.attrs)
+    saved = b"".join(found.save(named=reference))
     yield from _unpacked(reference, saved)
 
 

@@ -66,11 +66,10 @@ class Outside:
         )
 
     def redis_says(self, *command: str) -> str:
-        code, output = self.redis.exec_run(
-            ["redis-cli", "-a", self.passwords["cache"], "--no-auth-warning", *command]
-        )
-        assert code == 0
-        return bytes(output).decode().strip()
+        client = ("redis-cli", "-a", self.passwords["cache"], "--no-auth-warning")
+        code, said = own.ask(self.redis, *client, *command)
+        assert code == 0, said
+        return said.strip()
 
 
 @pytest.fixture(scope="module")

@@ -173,32 +173,33 @@ def test_stack_that_was_never_deployed_has_no_outputs(stack: Stack) -> None:
     assert refused(stack, "outputs") == f"{stack.name}: not deployed yet; run: crm up {stack.name}"
 
 
-def test_two_at_once(stack: Stack) -> None:
+def test_two_at_once(stack: Stack, tmp_path: Path) -> None:
     lock = stack.project.root / f".crm/state/{stack.name}.lock"
-    first = subprocess.Popen(
-        [sys.executable, "-m", "stacks.cli", "up", stack.name, "--engine", "embedded", "--yes"],
-        cwd=stack.project.root,
-        env={**os.environ, "PYTHONPATH": str(stack.project.root)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    printed = tmp_path / "printed"
+    with printed.open("wb") as file:
+        first = subprocess.Popen(
+            [sys.executable, "-m", "stacks.cli", "up", stack.name, "--engine", "embedded", "--yes"],
+            cwd=stack.project.root,
+            env={**os.environ, "PYTHONPATH": str(stack.project.root)},
+            stdout=file,
+            stderr=file,
+        )
     try:
         # It plans first, without the lock; whoever starts once it is held must be refused.
         deadline = time.monotonic() + 300
         while not (lock.exists() and lock.read_text() == str(first.pid)):
-            assert first.poll() is None, first.communicate()[0]
+            assert first.poll() is None, printed.read_text()
             assert time.monotonic() < deadline
             time.sleep(0.01)
         for verb in ("up", "refresh", "destroy"):
             second = stack.crm(verb, "--yes")
+            # While the first still runs, or there would be nothing to refuse.
+            assert first.poll() is None, printed.read_text()
             assert second.code == 1
             assert "Traceback" not in second.err
             assert f"{stack.name}: process {first.pid} is changing this stack" in second.err
             assert "wait for it to end" in second.err
-            assert first.poll() is None, "the first ended before the second was judged"
-        said, _ = first.communicate(timeout=900)
-        assert first.returncode == 0, said
+        assert first.wait(timeout=900) == 0, printed.read_text()
         assert call(f"{stack.url}/readyz").status == 200
         changes = stack.up()
         assert sum(changes.values()) == changes["same"]

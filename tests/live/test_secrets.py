@@ -9,15 +9,17 @@ import secrets
 import subprocess
 import tarfile
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 from urllib.parse import quote
 
 import docker
 import pytest
 
 from stacks import images, plan, stack_file
-from tests.live import places
+from tests.live import own, places
 from tests.live.client import call
 from tests.live.stack import LABEL, Stack, prepare
 
@@ -102,11 +104,10 @@ def in_use(stack: Stack, name: str) -> str:
 def opens(stack: Stack, user: str, password: str) -> bool:
     """Whether the database lets ``user`` in over TCP, as the app comes in."""
     # A variable of the client's process: only this test's own container sees it.
-    code, _ = stack.container("database-1").exec_run(
-        ["mysql", "-h127.0.0.1", f"-u{user}", "-e", "SELECT 1"],
-        environment={"MYSQL_PWD": password},
-    )
-    return bool(code == 0)
+    client = ("mysql", "-h127.0.0.1", f"-u{user}", "-e", "SELECT 1")
+    code, said = own.ask(stack.container("database-1"), *client, MYSQL_PWD=password)
+    assert code == 0 or "ERROR 1045" in said, said
+    return code == 0
 
 
 def works(stack: Stack) -> None:
@@ -305,26 +306,23 @@ def test_searcher_finds_what_is_planted_in_docker() -> None:
     stack = f"planted{secrets.token_hex(3)}"
     labels = {LABEL: stack}
     base = images.ensure(plan_image(), print)
-    made = [
-        client.volumes.create(f"crm-{stack}", labels={**labels, "x": cores["volume"]}),
-        client.networks.create(f"crm-{stack}", labels={**labels, "x": cores["network"]}),
-        client.containers.create(
+    with ExitStack() as planted:
+        volume = client.volumes.create(f"crm-{stack}", labels={**labels, "x": cores["volume"]})
+        planted.callback(volume.remove)
+        network = client.networks.create(f"crm-{stack}", labels={**labels, "x": cores["network"]})
+        planted.callback(network.remove)
+        container = client.containers.create(
             base,
             name=f"crm-{stack}",
             labels=labels,
             entrypoint=["sh", "-c", 'cat "$0"', "/proc/self/environ"],
             command=[],
             environment={"X": cores["env"], "Y": cores["log"]},
-        ),
-    ]
-    try:
-        container = made[2]
+        )
+        planted.callback(container.remove, force=True)
         container.start()
         container.wait(timeout=60)
         hits = places.found(places.docker_says(stack), cores)
-    finally:
-        for thing in reversed(made):
-            thing.remove()
     name = f"/crm-{stack}"
     assert f"env in inspect of {name}" in hits
     assert f"log in log of {name}" in hits
@@ -361,7 +359,7 @@ def test_searcher_finds_what_is_planted_in_an_image() -> None:
     assert any(hit.endswith("/deep") for hit in hits)
 
 
-def packed(contents: dict[str, bytes], mode: str) -> bytes:
+def packed(contents: dict[str, bytes], mode: Literal["w", "w:gz"]) -> bytes:
     """A tar of ``contents``, name → bytes."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode=mode) as archive:
