@@ -170,6 +170,9 @@ class Deployment:
             elif self.is_preview:
                 new.id, new.outputs = old.id if old else "", new.inputs
             elif old is not None:
+                with self._lock:
+                    old.taint = True  # what an update leaves half done is made anew
+                    self._save()
                 new.id, new.outputs = old.id, handler.update(old, new)
             else:
                 new.id, new.outputs = handler.create(new)

@@ -16,7 +16,6 @@ from typing import Any
 import docker
 from docker.errors import ImageNotFound, NotFound
 from docker.models.containers import Container
-from docker.models.networks import Network
 
 from stacks.embedded import docker_body
 from stacks.embedded.deployment import Diff
@@ -73,10 +72,9 @@ class Machine:
         return [*containers, *self.client.networks.list(filters=only)]
 
     def strays(self, known: Iterable[str]) -> list[Any]:
-        """Containers of ours and networks of the stack that no state knows by id."""
+        """Containers, helpers included, and networks of the stack that no state knows by id."""
         ids = set(known)
-        unknown = [found for found in self.belongings() if found.id not in ids]
-        return [f for f in unknown if isinstance(f, Network) or URN_LABEL in _labels(f)]
+        return [found for found in self.belongings() if found.id not in ids]
 
     def remove(self, found: Any, inputs: Properties) -> None:
         """Removes an object; a container is asked to stop first, and keeps its named volumes."""
