@@ -10,7 +10,7 @@ import json
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -102,6 +102,9 @@ class Store:
 
 
 def _is_alive(process: int) -> bool:
+    with suppress(OSError):  # Linux tells those that ended, and that no parent has asked about yet
+        state = Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2]
+        return state.split()[0] not in "ZX"
     try:
         os.kill(process, 0)
     except ProcessLookupError:

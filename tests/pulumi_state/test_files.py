@@ -1,6 +1,8 @@
 """The state's files: whole at every instant, for nobody else, one run at a time."""
 
 import json
+import os
+import socket
 import subprocess
 import sys
 import time
@@ -80,10 +82,24 @@ def test_lock_of_the_cli_is_respected(tmp_path: Path) -> None:
     lock.parent.mkdir(parents=True)
     lock.write_text(json.dumps({"pid": 1, "username": "u", "hostname": "h", "timestamp": "t"}))
     with (
-        pytest.raises(CrmError, match=f"locked by the Pulumi CLI .*{lock.name}"),
+        pytest.raises(CrmError, match=r"locked by a run of the Pulumi CLI \(u on h, process 1\)"),
         Store(tmp_path, "test").locked(),
     ):
         pass
+
+
+def test_lock_of_a_killed_cli_is_told_from_one_that_is_held(tmp_path: Path) -> None:
+    lock = tmp_path / ".pulumi/locks/organization/crm/test/0b1c.json"
+    lock.parent.mkdir(parents=True)
+    with subprocess.Popen(["sleep", "60"]) as holder:
+        held = {"pid": holder.pid, "username": "u", "hostname": socket.gethostname()}
+        lock.write_text(json.dumps(held))
+        with pytest.raises(CrmError, match=f"process {holder.pid}"):
+            Store(tmp_path, "test").refuse_cli_locks(killed=True)
+        holder.kill()
+        os.waitid(os.P_PID, holder.pid, os.WEXITED | os.WNOWAIT)
+        # It has ended, but its process id is taken as long as nobody asks how.
+        Store(tmp_path, "test").refuse_cli_locks(killed=True)
 
 
 def test_claim_names_the_command_that_hands_over(tmp_path: Path) -> None:
