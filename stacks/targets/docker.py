@@ -65,8 +65,7 @@ class _Target:
         self._networks = {
             workload.name: self._network(workload)
             for workload in workloads
-            if _is_open(workload)
-            or any(workload.name in other.connects_to for other in workloads)
+            if _is_open(workload) or any(workload.name in other.connects_to for other in workloads)
         }
 
     def _name(self, name: str) -> str:
