@@ -185,7 +185,8 @@ def test_person_who_does_not_say_yes_changes_nothing(
 
 def test_person_is_shown_an_up_and_asked_before_it(dev: Stack) -> None:
     before = ids(dev)
-    dev.edit("memory_mib: 256", "memory_mib: 272")
+    old, new = ("    replicas: 1\n    cpus: 0.5\n", "    replicas: 1\n    cpus: 0.75\n")
+    dev.edit(old, new)
     try:
         refused = at_terminal(dev, "n\n", "up")
         assert refused.code == 1
@@ -196,8 +197,9 @@ def test_person_is_shown_an_up_and_asked_before_it(dev: Stack) -> None:
         assert done.code == 0, done.err
         after = ids(dev)
         assert {name for name in after if after[name] != before[name]} == {"app-1"}
+        assert dev.container("app-1").attrs["HostConfig"]["NanoCpus"] == 750_000_000
     finally:
-        dev.edit("memory_mib: 272", "memory_mib: 256")
+        dev.edit(new, old)
         dev.up()
 
 

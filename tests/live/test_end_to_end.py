@@ -99,6 +99,18 @@ def test_what_cannot_be_is_refused_with_a_reason(base: str) -> None:
     assert "order_date" in call(f"{base}/api/v1/orders", "POST", bad).body.decode()
 
 
+def test_application_knows_the_name_and_port_it_is_asked_for(base: str) -> None:
+    """Forms of the site itself are taken, whatever it is called; those of others are not."""
+    body = {"name": "Form", "email": "form@example.org"}
+    asked = {"Host": "crm.example.org:8443", "Origin": "https://crm.example.org:8443"}
+    assert call(f"{base}/api/v1/customers", "POST", body, asked).status == 201
+    for other in ("https://crm.example.org", "https://elsewhere.example.org:8443"):
+        named = {**asked, "Origin": other, "X-Forwarded-Host": other.partition("//")[2]}
+        refused = call(f"{base}/api/v1/customers", "POST", body, named)
+        assert refused.status == 403, other
+        assert "another site" in refused.body.decode()
+
+
 def test_two_reads_of_the_figures_differ(base: str) -> None:
     first = call(f"{base}/api/v1/figures").json
     for _ in range(9):
