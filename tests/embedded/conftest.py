@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 import subprocess
 import sys
 import textwrap
@@ -13,7 +14,8 @@ import pytest
 
 from stacks.paths import ROOT
 
-STACK = "test"
+# Of this run alone: objects in Docker carry it, and another run must not take them for its own.
+STACK = f"t{secrets.token_hex(4)}"
 PROGRAM = '''
 import pulumi
 from pulumi.dynamic import CreateResult, DiffResult, Resource, ResourceProvider, UpdateResult

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.embedded.conftest import Project
+from tests.embedded.conftest import STACK, Project
 from tests.embedded.test_engine import SHELF, changes
 
 pytestmark = [
@@ -35,7 +35,7 @@ def shared(project: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
 
 def pulumi(project: Project, *arguments: str) -> subprocess.CompletedProcess[str]:
     """What the CLI says."""
-    command = ["pulumi", *arguments, "--stack", "test", "--non-interactive"]
+    command = ["pulumi", *arguments, "--stack", STACK, "--non-interactive"]
     return subprocess.run(command, cwd=project.folder, capture_output=True, text=True)
 
 

@@ -13,11 +13,11 @@ from docker.models.containers import Container
 
 from stacks.embedded import docker_body
 from stacks.errors import CrmError
-from tests.embedded.conftest import Project
+from tests.embedded.conftest import STACK, Project
 from tests.embedded.test_engine import changes
 
-IMAGE = "crm-embedded-test:latest"
-PREFIX = "crm-embedded-test"
+PREFIX = f"crm-embedded-{STACK}"
+IMAGE = f"{PREFIX}:1"
 HEAD = f'''
 import hashlib, json
 import pulumi
@@ -156,7 +156,7 @@ def test_stack_lives_changes_and_goes(stack: Project, client: docker.DockerClien
     database = client.containers.get(f"{PREFIX}-database")
     host = database.attrs["HostConfig"]
     assert (host["Memory"], host["NanoCpus"], host["ReadonlyRootfs"]) == (2**25, 500_000_000, True)
-    assert database.labels["crm.stack"] == "test"
+    assert database.labels["crm.stack"] == STACK
     assert database.labels["crm.urn"].endswith("docker:index/container:Container::database")
     assert len(database.labels["crm.inputs"]) == 64
     assert changes(stack.run("up")) == {"same": 6}
@@ -262,7 +262,7 @@ def test_what_belongs_to_others_is_left_alone(stack: Project, client: docker.Doc
 def test_stack_whose_state_is_elsewhere_is_refused(
     stack: Project, client: docker.DockerClient
 ) -> None:
-    client.networks.create(f"{PREFIX}-network", labels={"crm.stack": "test"})
+    client.networks.create(f"{PREFIX}-network", labels={"crm.stack": STACK})
     for verb in ("preview", "up"):
         answer = stack.run(verb)
         assert answer["result"] == "failed"
