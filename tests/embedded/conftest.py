@@ -2,7 +2,6 @@
 
 import json
 import os
-import secrets
 import subprocess
 import sys
 import textwrap
@@ -13,9 +12,8 @@ from typing import Any
 import pytest
 
 from stacks.paths import ROOT
+from tests.embedded.names import STACK
 
-# Of this run alone: objects in Docker carry it, and another run must not take them for its own.
-STACK = f"t{secrets.token_hex(4)}"
 PROGRAM = '''
 import pulumi
 from pulumi.dynamic import CreateResult, DiffResult, Resource, ResourceProvider, UpdateResult

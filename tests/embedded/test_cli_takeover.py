@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.embedded.conftest import STACK, Project
+from tests.embedded.conftest import Project
+from tests.embedded.names import STACK
 from tests.embedded.test_engine import SHELF, changes
 
 pytestmark = [

@@ -13,10 +13,10 @@ from docker.models.containers import Container
 
 from stacks.embedded import docker_body
 from stacks.errors import CrmError
-from tests.embedded.conftest import STACK, Project
+from tests.embedded.conftest import Project
+from tests.embedded.names import PREFIX, STACK
 from tests.embedded.test_engine import changes
 
-PREFIX = f"crm-embedded-{STACK}"
 IMAGE = f"{PREFIX}:1"
 HEAD = f'''
 import hashlib, json
