@@ -52,7 +52,7 @@ def test_plain_cli_is_refused_and_told_the_command(shared: Project) -> None:
     shared.run("up")
     done = pulumi(shared, "up", "--yes")
     assert done.returncode != 0
-    assert "crm handover test --to pulumi" in done.stdout + done.stderr
+    assert f"crm handover {STACK} --to pulumi" in done.stdout + done.stderr
 
 
 def test_stack_goes_over_to_the_cli_and_back_unchanged(shared: Project) -> None:
@@ -64,7 +64,7 @@ def test_stack_goes_over_to_the_cli_and_back_unchanged(shared: Project) -> None:
     shown = pulumi(shared, "stack", "output", "--json", "--show-secrets")
     assert json.loads(shown.stdout) == {"key": "canary-a", "plain": "a"}
 
-    assert "crm handover test --to embedded" in shared.run("up")["refused"]
+    assert f"crm handover {STACK} --to embedded" in shared.run("up")["refused"]
     shared.run("handover", to="embedded")
     assert changes(shared.run("up")) == {"same": 4}
     shared.run("handover", to="pulumi")

@@ -9,6 +9,7 @@ import pytest
 
 from stacks.paths import ROOT
 from tests.embedded.conftest import Project
+from tests.embedded.names import STACK
 
 SHELF = """
 shelf = Shelf("shelf")
@@ -90,7 +91,7 @@ def test_orphans_go_last_and_after_what_needs_them(project: Project) -> None:
     project.program('Note("c")')
     assert changes(project.run("up")) == {"create": 1, "delete": 2, "same": 1}
     assert project.log[2:] == ["create c", "delete b", "delete a"]
-    assert project.names() == ["crm-test", "c"]
+    assert project.names() == [f"crm-{STACK}", "c"]
 
 
 def test_protected_resource_is_neither_dropped_nor_replaced(project: Project) -> None:
@@ -102,7 +103,7 @@ def test_protected_resource_is_neither_dropped_nor_replaced(project: Project) ->
     dropped = project.run("up")
     assert dropped["result"] == "failed"
     assert "Note one: protected" in dropped["message"]
-    assert "crm destroy test --delete-data" in dropped["message"]
+    assert f"crm destroy {STACK} --delete-data" in dropped["message"]
     assert project.log == ["create one"]
 
 
@@ -124,7 +125,7 @@ def test_destroy_keeps_what_is_protected_and_what_that_needs(project: Project) -
     project.run("up")
     assert changes(project.run("destroy", preview_only=True)) == {"delete": 1}
     assert changes(project.run("destroy")) == {"delete": 1}
-    assert sorted(project.names()) == ["base", "crm-test", "kept", "shelf"]
+    assert sorted(project.names()) == ["base", f"crm-{STACK}", "kept", "shelf"]
     assert changes(project.run("destroy")) == {}
     assert changes(project.run("up")) == {"create": 1, "same": 4}
     assert changes(project.run("destroy", delete_data=True)) == {"delete": 5}
@@ -147,7 +148,7 @@ def test_failed_step_stops_the_rest_and_saves_what_was_done(project: Project) ->
     answer = project.run("up")
     assert answer["result"] == "failed"
     assert answer["message"] == "Note bad: create failed: cannot note that"
-    assert project.names() == ["crm-test", "one"]
+    assert project.names() == [f"crm-{STACK}", "one"]
     project.program('Note("one"); Note("bad")')
     assert changes(project.run("up")) == {"create": 1, "same": 2}
 
@@ -248,7 +249,7 @@ def test_stack_of_the_cli_is_refused_until_handed_over(project: Project) -> None
     assert project.checkpoint()["latest"]["manifest"]["version"] == ""
     assert not list((project.folder / "state").rglob("crm-embedded.json"))
     for verb in ("up", "preview", "refresh", "destroy"):
-        assert "crm handover test --to embedded" in project.run(verb)["refused"]
+        assert f"crm handover {STACK} --to embedded" in project.run(verb)["refused"]
     project.run("handover", to="embedded")
     assert list((project.folder / "state").rglob("crm-embedded.json"))
     assert changes(project.run("up")) == {"same": 2}
@@ -273,7 +274,7 @@ def test_signal_finishes_the_step_and_saves(project: Project, number: signal.Sig
         output, _ = running.communicate(timeout=30)
     assert f"stopped by {number.name}" in output
     assert project.log == ["create one"]
-    assert project.names() == ["crm-test", "one"]
+    assert project.names() == [f"crm-{STACK}", "one"]
     assert changes(project.run("up")) == {"create": 1, "same": 2}
 
 
@@ -285,7 +286,7 @@ def test_killed_up_converges(project: Project, place: str) -> None:
     project.run("up", kill_at=place)
     assert project.run("up")["result"] == "succeeded"
     assert changes(project.run("up")) == {"same": 4}
-    assert sorted(project.names()) == ["crm-test", "one", "shelf", "two"]
+    assert sorted(project.names()) == [f"crm-{STACK}", "one", "shelf", "two"]
 
 
 def test_refresh_tells_drift_and_the_next_up_mends_it(project: Project) -> None:
@@ -304,8 +305,8 @@ def test_refresh_tells_drift_and_the_next_up_mends_it(project: Project) -> None:
     assert project.run("refresh")["drift"] == []
     (project.folder / "log.gone").write_text("a")
     assert project.run("refresh", preview_only=True)["drift"] == ["Note a: gone"]
-    assert project.names() == ["crm-test", "a", "b"]
+    assert project.names() == [f"crm-{STACK}", "a", "b"]
     assert project.run("refresh")["drift"] == ["Note a: gone"]
-    assert project.names() == ["crm-test", "b"]
+    assert project.names() == [f"crm-{STACK}", "b"]
     assert changes(project.run("up")) == {"create": 1, "same": 2}
     assert project.log == ["create a", "create b", "create a"]
