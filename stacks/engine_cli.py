@@ -88,12 +88,13 @@ class CliEngine:
                 ),
                 planning=True,
             )
-        if delete_data:
-            recovery.unprotect(self._stack())
-        return self._run(
-            lambda stack, options: stack.destroy(exclude_protected=not delete_data, **options),
-            recover=True,
-        )
+
+        def work(stack: automation.Stack, options: dict[str, Any]) -> None:
+            if delete_data:
+                recovery.unprotect(stack)
+            stack.destroy(exclude_protected=not delete_data, **options)
+
+        return self._run(work, recover=True)
 
     def outputs(self, *, show_secrets: bool = False) -> dict[str, object]:
         """What the program exported when it last ran."""
@@ -133,6 +134,7 @@ class CliEngine:
     def _stack(self) -> automation.Stack:
         workspace = automation.LocalWorkspace(work_dir=str(ROOT), env_vars=dict(self._environment))
         self._copy_config()
+        recovery.mend(self._environment["PULUMI_BACKEND_URL"], self._name)
         try:
             stack = automation.Stack.select(self._name, workspace)
         except automation.StackNotFoundError:

@@ -1,22 +1,33 @@
 """Putting right what a killed ``pulumi up`` leaves behind.
 
-A kill on a file backend leaves the lock, and perhaps a pending operation; a following ``up`` would
-create the resource a second time. So where a run was killed, its lock is cancelled, its pending
-operations are cleared, and what Docker has under this stack's label but the state does not know is
+A kill on a file backend leaves the lock, the operations that had begun, and perhaps files that
+were being written. A following ``up`` would make a second time what had been made, trust what was
+half changed, and miss what had been deleted. So where a run was killed, its lock is cancelled; what
+it was updating is marked to be made anew; what it was deleting, and Docker does not have any more,
+is marked as deleted; and what Docker has under this stack's label but the state does not know is
 removed (it is made again at once). Volumes are never removed.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+from docker import DockerClient
 from pulumi import automation
 
 from stacks.errors import CrmError
 from stacks.pulumi_state.files import Store
 from stacks.targets import docker_host
 
-_KINDS = ("docker:index/container:Container", "docker:index/network:Network")
+_CONTAINER, _NETWORK = "docker:index/container:Container", "docker:index/network:Network"
+
+
+def mend(backend: str, stack: str) -> None:
+    """Make the files of ``stack`` readable for the CLI, whatever a killed run was writing."""
+    if backend.startswith("file://"):
+        _store(backend, stack).drop_empty_sidecars()
 
 
 def recover(backend: str, stack: automation.Stack) -> None:
@@ -24,36 +35,65 @@ def recover(backend: str, stack: automation.Stack) -> None:
 
     Raises ``CrmError`` when a run that still lives holds its lock.
     """
-    if not _was_killed(backend, stack.name):
+    if not backend.startswith("file://"):
+        return  # Other backends end the update of a client that is gone by themselves.
+    store = _store(backend, stack.name)
+    store.refuse_cli_locks(killed=True)
+    store.drop_unfinished()
+    if not store.cli_locks():
         return
     stack.cancel()
+    client = docker_host.connect()
     state = stack.export_stack()
     deployment = dict(state.deployment or {})
-    if deployment.pop("pending_operations", None):
-        state.deployment = deployment
+    resources = list(deployment.get("resources") or [])
+    if operations := deployment.pop("pending_operations", None):
+        for operation in operations:
+            _put_right(client, operation, resources)
+        state.deployment = deployment | {"resources": resources}
         stack.import_stack(state)
-    known = {
-        str(resource.get("id"))
-        for resource in deployment.get("resources") or []
-        if resource["type"] in _KINDS
-    }
-    client = docker_host.connect()
-    label: dict[str, str | list[str] | bool] = {"label": f"{docker_host.STACK_LABEL}={stack.name}"}
+    _remove_strays(client, stack.name, resources)
+
+
+def _store(backend: str, stack: str) -> Store:
+    return Store(Path(backend.removeprefix("file://")), stack)
+
+
+def _put_right(
+    client: DockerClient, operation: Mapping[str, Any], resources: list[dict[str, Any]]
+) -> None:
+    """Have ``resources`` say how far ``operation``, which may have been carried out, got."""
+    pending = operation["resource"]
+    for resource in list(resources):
+        if (resource["urn"], resource.get("id")) != (pending["urn"], pending.get("id")):
+            continue
+        if operation["type"] == "updating":
+            resource["taint"] = True
+        elif operation["type"] == "deleting" and _is_gone(client, resource):
+            if resource.get("delete"):  # Its successor is there already.
+                resources.remove(resource)
+            else:
+                resource["pendingReplacement"] = True
+
+
+def _is_gone(client: DockerClient, resource: Mapping[str, Any]) -> bool:
+    only: dict[str, str | list[str] | bool] = {"id": str(resource["id"])}
+    if resource["type"] == _CONTAINER:
+        return not client.containers.list(all=True, filters=only)
+    return resource["type"] == _NETWORK and not client.networks.list(filters=only)
+
+
+def _remove_strays(client: DockerClient, stack: str, resources: list[dict[str, Any]]) -> None:
+    known = {str(r.get("id")) for r in resources if r["type"] in (_CONTAINER, _NETWORK)}
+    label: dict[str, str | list[str] | bool] = {"label": f"{docker_host.STACK_LABEL}={stack}"}
     for container in client.containers.list(all=True, filters=label):
         if container.id not in known:
-            container.remove(force=True)
+            # A database is given the time to stop that it was made with.
+            container.stop(timeout=container.attrs["Config"].get("StopTimeout") or 10)
+            container.remove(force=True, v=True)
     for network in client.networks.list(filters=label):
         if network.id not in known:
             network.remove()
-
-
-def _was_killed(backend: str, stack: str) -> bool:
-    """Whether a run of this machine's died with the stack's lock in its hand."""
-    if not backend.startswith("file://"):
-        return False  # Other backends end the update of a client that is gone by themselves.
-    store = Store(Path(backend.removeprefix("file://")), stack)
-    store.refuse_cli_locks(killed=True)
-    return bool(store.cli_locks())
 
 
 def unprotect(stack: automation.Stack) -> None:

@@ -31,6 +31,7 @@ class Store:
     def __init__(self, backend: Path, stack: str) -> None:
         home = backend / ".pulumi"
         self._stack = stack
+        self._home = home
         self._meta = home / "meta.yaml"
         self._run_lock = backend / f"{stack}.lock"
         self._claim = home / "locks" / "organization" / PROJECT / stack / "crm-embedded.json"
@@ -87,6 +88,21 @@ class Store:
     def cli_locks(self) -> list[Path]:
         """The locks that runs of the CLI hold, or held when they were killed."""
         return sorted(set(self._claim.parent.glob("*.json")) - {self._claim})
+
+    def drop_empty_sidecars(self) -> None:
+        """Removes the ``.attrs`` that a killed CLI had no time to fill: it reads a file that has
+        none, but not one whose is empty (gocloud.dev/blob/fileblob). Harms no run that lives."""
+        for path in self._home.rglob("*.attrs"):
+            with suppress(FileNotFoundError):
+                if not path.stat().st_size:
+                    path.unlink()
+
+    def drop_unfinished(self) -> None:
+        """Removes what a killed CLI was writing beside the stack's whole files: among the locks
+        it would take it for one. Only while no run lives."""
+        states = self.checkpoint.parent.glob(f"{self._stack}.json*.tmp")
+        for path in [*states, *self._claim.parent.glob("*.tmp")]:
+            path.unlink()
 
     def refuse_cli_locks(self, *, killed: bool = False) -> None:
         """Raises ``CrmError`` for a lock of the CLI's, with ``killed`` only for one whose process

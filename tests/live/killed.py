@@ -161,7 +161,7 @@ class KillStack:
         """The ``latest`` of the checkpoint; empty where there is none."""
         if not self.state_file.exists():
             return {}
-        latest = read_state(self.project.root, self.name)["checkpoint"]["latest"]
+        latest = read_state(self.project.root, self.name)["checkpoint"].get("latest")
         return dict(latest or {})
 
     def opened(self) -> list[dict[str, Any]]:
@@ -289,8 +289,10 @@ class KillStack:
 
     def clean(self) -> list[str]:
         """Destroy the stack with its data; returns what was left of it, and removes that too."""
-        run = self.crm("destroy", "--delete-data")
-        left = [] if run.code == 0 else [run.err]
+        left = []
+        if self.state().get("resources"):
+            run = self.crm("destroy", "--delete-data")
+            left += [] if run.code == 0 else [run.err]
         for container in self._containers():
             left.append(f"container {container.name}")
             container.remove(force=True, v=True)

@@ -101,7 +101,11 @@ def command_lines() -> Iterator[dict[str, bytes]]:
 
     def look() -> None:
         while not stop.wait(0.005):
-            for path in Path("/proc").glob("[0-9]*/cmdline"):
+            # Not glob(): it asks of each file whether it is there, and fails when that has ended.
+            for process in Path("/proc").iterdir():
+                path = process / "cmdline"
+                if not process.name.isdigit():
+                    continue
                 try:
                     line = path.read_bytes()
                 except OSError:

@@ -87,8 +87,9 @@ class Stack:
     def attempt(self, instance: str, *command: str) -> tuple[int, str]:
         """The exit code of ``command`` inside ``instance``, and what it prints."""
         code, output = self.container(instance).exec_run(list(command))
+        assert code is not None
         assert isinstance(output, bytes)
-        return int(code), output.decode()
+        return code, output.decode()
 
     def sql(self, instance: str, statement: str) -> list[list[str]]:
         """The rows of ``statement``, carried out by ``instance`` itself."""
