@@ -47,6 +47,11 @@ class Seen:
         """The full names of the containers that are instance ``name``, whatever their state."""
         return [full for full in self.containers if plain(full) == name]
 
+    def health(self, name: str) -> list[str]:
+        """How those of them are that have been started."""
+        states = [self.containers[full].attrs["State"] for full in self.named(name)]
+        return [state["Health"]["Status"] for state in states if "Health" in state]
+
     def records(self, kind: str, name: str) -> list[dict[str, Any]]:
         """What the state file says of the ``kind`` (the end of its type) named ``name``."""
         found = [r for r in self.resources if str(r["urn"]).rpartition("::")[2] == name]
@@ -69,6 +74,7 @@ class KillStack:
     secrets: dict[str, str] = field(default_factory=dict, repr=False)
     customers: dict[int, str] = field(default_factory=dict)
     images: set[str] = field(default_factory=set)
+    is_well: bool = False
 
     def __post_init__(self) -> None:
         self.client = docker.from_env()
@@ -215,6 +221,7 @@ class KillStack:
             command, cwd=self.project.root, check=True, capture_output=True, text=True
         )
         assert {line[3:] for line in status.stdout.splitlines()} <= {self.path, *EDITED}
+        self.is_well = True
 
     def _assert_docker(self, seen: Seen) -> None:
         apps = [f"app-{number}" for number in range(1, self.replicas + 1)]

@@ -11,11 +11,9 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +22,7 @@ import pytest
 from stacks.paths import ROOT
 from tests.live import killed, parity
 from tests.live.killed import KillStack, Seen
+from tests.live.processes import Processes, until
 
 pytestmark = [
     pytest.mark.live,
@@ -53,7 +52,7 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KillStack]:
 @pytest.fixture
 def stack(bare: KillStack) -> KillStack:
     """The stack, deployed and well."""
-    if not bare.state().get("resources"):
+    if not bare.is_well:
         bare.converge()
     return bare
 
@@ -61,55 +60,9 @@ def stack(bare: KillStack) -> KillStack:
 # --- Killing -------------------------------------------------------------------------------------
 
 
-class Processes:
-    """A command and everything it has started, also what has left its parent."""
-
-    def __init__(self, command: list[str], root: Path, environment: dict[str, str]) -> None:
-        self._said = root.parent / "said"
-        with self._said.open("w") as said:
-            self.first = subprocess.Popen(
-                command,
-                cwd=root,
-                env=environment,
-                stdout=subprocess.DEVNULL,
-                stderr=said,
-                start_new_session=True,
-            )
-
-    @property
-    def said(self) -> str:
-        """What the command has written to standard error."""
-        return self._said.read_text(encoding="utf-8")
-
-    def all(self) -> dict[int, str]:
-        """The living: process id → name."""
-        found: dict[int, tuple[str, int, int]] = {}
-        for path in Path("/proc").glob("[0-9]*/stat"):
-            try:
-                begin, _, end = path.read_text().rpartition(")")
-            except (FileNotFoundError, ProcessLookupError):
-                continue
-            state, parent, _, session = end.split()[:4]
-            if state not in "ZX":
-                found[int(path.parent.name)] = (begin.partition("(")[2], int(parent), int(session))
-        ours = {pid for pid, (_, _, session) in found.items() if session == self.first.pid}
-        while more := {pid for pid, (_, parent, _) in found.items() if parent in ours} - ours:
-            ours |= more
-        return {pid: found[pid][0] for pid in ours}
-
-    def signal(self, number: signal.Signals, name: str = "") -> None:
-        """Send ``number`` to all of them, or to those called ``name``."""
-        for pid, called in self.all().items():
-            if name in ("", called):
-                with suppress(ProcessLookupError):
-                    os.kill(pid, number)
-
-    def kill(self) -> None:
-        """Kill all of them at once, and wait until they are gone."""
-        while self.all():
-            self.signal(signal.SIGKILL)
-            time.sleep(0.01)
-        assert self.first.wait() == -signal.SIGKILL
+def mark_of(stack: KillStack) -> Path:
+    """What a provider that is held somewhere has written there."""
+    return stack.project.root.parent / "mark"
 
 
 def start(stack: KillStack, verb: str, hold: str = "") -> Processes:
@@ -117,8 +70,9 @@ def start(stack: KillStack, verb: str, hold: str = "") -> Processes:
     held = stack.project.root.parent / "hold"
     held.mkdir(exist_ok=True)
     (held / "sitecustomize.py").write_text(HOLD, encoding="utf-8")
-    mark = stack.project.root.parent / "mark"
+    mark = mark_of(stack)
     mark.unlink(missing_ok=True)
+    stack.is_well = False
     path = os.pathsep.join([str(stack.project.root), *([str(held), str(ROOT)] if hold else ())])
     extra = {"KILL_AT": hold, "KILL_MARK": str(mark), "KILL_STACK": stack.name, "KILL_HOLD": "1"}
     return Processes(
@@ -129,16 +83,6 @@ def start(stack: KillStack, verb: str, hold: str = "") -> Processes:
         stack.project.root,
         {**os.environ, "PYTHONPATH": path, **(extra if hold else {})},
     )
-
-
-def until(holds: Callable[[], Any], what: str, running: Processes) -> None:
-    """Wait for ``holds``, as long as the command runs."""
-    deadline = time.monotonic() + 120
-    while not holds():
-        if running.first.poll() is not None:
-            raise AssertionError(f"ended before {what}: {running.said}")
-        assert time.monotonic() < deadline, f"waited in vain for {what}"
-        time.sleep(0.002)
 
 
 def advance(holds: Callable[[], Any], running: Processes) -> None:
@@ -190,9 +134,12 @@ def kill(
     verb: str = "up",
     hold: str = "",
 ) -> Seen:
-    """Kill ``crm`` when the state says that ``operation`` has begun and Docker shows ``then``."""
+    """Kill ``crm`` when the state says that ``operation`` has begun and Docker shows ``then``, or
+    when its provider got to the place ``hold``."""
     wanted = (operation, kind, name)
     stale = wanted in pending(stack)
+    # A container into which files are being sent cannot even be looked at.
+    is_there = mark_of(stack).exists if hold else lambda: then(stack.seen())
     running = start(stack, verb, hold)
     try:
         if stale:
@@ -200,7 +147,7 @@ def kill(
         until(lambda: wanted in pending(stack), " ".join(wanted), running)
         [lock] = locks(stack)
         assert running.all()[lock["pid"]] == "pulumi"
-        advance(lambda: then(stack.seen()), running)
+        advance(is_there, running)
     finally:
         running.kill()
     assert wanted in pending(stack)
@@ -231,16 +178,15 @@ def test_first_deployment_killed_three_times(bare: KillStack) -> None:
     """While the secrets are made; with a network made and not recorded; with a database at work
     on its first files that is not recorded either."""
     secret = ("creating", "GeneratedSecret", "database_root_password")
-    mark = bare.project.root.parent / "mark"
-    seen = kill(bare, *secret, lambda _: mark.exists(), hold="secret")
+    seen = kill(bare, *secret, lambda _: True, hold="secret")
     assert seen.records(*secret[1:]) == []
     assert seen.containers == {}
 
     seen = kill(bare, "creating", "Network", "database-network", lambda s: "database" in s.networks)
     assert seen.networks["database"] not in seen.ids()
 
-    seen = kill(bare, "creating", "Container", "database-1", lambda s: s.named("database-1"))
-    assert seen.containers["database-1"].attrs["State"]["Health"]["Status"] == "starting"
+    seen = kill(bare, "creating", "Container", "database-1", lambda s: s.health("database-1"))
+    assert seen.health("database-1") == ["starting"]
     assert seen.records("Container", "database-1") == []
     bare.converge()
 
@@ -277,11 +223,10 @@ def test_half_of_the_edges_files(stack: KillStack, taken_back: bool) -> None:
     """The container that writes them is left as well. Also when the change is given up."""
     before = stack.look("edge-files")["edge-files/nginx.conf"]
     old, new = stack.change_edge()
-    mark = stack.project.root.parent / "mark"
     seen = kill(
         stack,
         *("updating", "Files", "edge-files"),
-        lambda s: mark.exists() and s.named("edge-files-writer"),
+        lambda s: s.named("edge-files-writer"),
         hold="half-the-files:edge-files",
     )
     assert seen.records("Files", "edge-files")[0]["outputs"]["files"] == {"nginx.conf": before}
@@ -305,25 +250,24 @@ def test_database_healthy_and_not_recorded(stack: KillStack) -> None:
     stack.grow("database")
     old = stack.seen().containers["database-1"].id
 
-    def is_healthy(seen: Seen) -> bool:
-        found = [seen.containers[name] for name in seen.named("database-1")]
-        return [c.attrs["State"]["Health"]["Status"] for c in found if c.id != old] == ["healthy"]
-
-    seen = kill(stack, "creating", "Container", "database-1", is_healthy)
+    seen = kill(
+        stack,
+        *("creating", "Container", "database-1"),
+        lambda s: s.health("database-1") == ["healthy"] and s.containers["database-1"].id != old,
+    )
     assert seen.containers["database-1"].id not in seen.ids()
     stack.converge()
 
 
 def test_schema_job_runs(stack: KillStack) -> None:
     stack.grow("database")
-    mark = stack.project.root.parent / "mark"
     seen = kill(
         stack,
         *("updating", "Job", "schema"),
-        lambda s: mark.exists() and s.named("schema"),
+        lambda s: s.named("schema"),
         hold="job-runs:schema",
     )
-    assert json.loads(mark.read_text())["detail"] == "running"
+    assert json.loads(mark_of(stack).read_text())["detail"] == "running"
     database = seen.containers["database-1"].id
     assert [r["id"] for r in seen.records("Container", "database-1")] == [database]
     assert database not in seen.records("Job", "schema")[0]["outputs"]["works_on"]

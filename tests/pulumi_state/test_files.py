@@ -102,6 +102,27 @@ def test_lock_of_a_killed_cli_is_told_from_one_that_is_held(tmp_path: Path) -> N
         Store(tmp_path, "test").refuse_cli_locks(killed=True)
 
 
+def test_what_a_killed_cli_was_writing_is_dropped(tmp_path: Path) -> None:
+    """Seen after kills of pulumi 3.260: an empty sidecar fails its next run with ``EOF``."""
+    store = Store(tmp_path, "test")
+    locks = tmp_path / ".pulumi/locks/organization/crm/test"
+    locks.mkdir(parents=True)
+    store.write({"latest": None})
+    folder = store.checkpoint.parent
+    kept = {folder / "test.json", folder / "test.json.bak.attrs", folder / "tests.json.18ea.tmp"}
+    for path in kept - {store.checkpoint}:
+        path.write_text("{}")
+    gone = {folder / "test.json.attrs", folder / "test.json.18ea.tmp", locks / "0b1c.json.18ea.tmp"}
+    for path in gone:
+        path.touch()
+    store.drop_empty_sidecars()
+    assert not (folder / "test.json.attrs").exists()
+    store.drop_unfinished()
+    assert {path for path in kept if path.exists()} == kept
+    assert {path for path in gone if path.exists()} == set()
+    assert store.read() == {"latest": None}
+
+
 def test_claim_names_the_command_that_hands_over(tmp_path: Path) -> None:
     store = Store(tmp_path, "test")
     store.claim()
