@@ -64,15 +64,14 @@ def _put_right(
 ) -> None:
     """Have ``resources`` say how far ``operation``, which may have been carried out, got."""
     pending = operation["resource"]
-    for resource in list(resources):
-        if (resource["urn"], resource.get("id")) != (pending["urn"], pending.get("id")):
-            continue
-        if operation["type"] == "updating":
+    for resource in [r for r in resources if r["urn"] == pending["urn"]]:
+        is_old = bool(resource.get("delete"))  # Its successor is there already.
+        if operation["type"] == "updating" and not is_old:
             resource["taint"] = True
-        elif operation["type"] == "deleting" and _is_gone(client, resource):
-            if resource.get("delete"):  # Its successor is there already.
+        elif operation["type"] == "deleting" and resource.get("id") == pending.get("id"):
+            if is_old and _is_gone(client, resource):
                 resources.remove(resource)
-            else:
+            elif _is_gone(client, resource):
                 resource["pendingReplacement"] = True
 
 

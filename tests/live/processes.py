@@ -50,6 +50,9 @@ class Processes:
 
     def signal(self, number: signal.Signals, name: str = "") -> None:
         """Send ``number`` to all of them, or to those called ``name``."""
+        if not name:
+            with suppress(ProcessLookupError):  # At once, then also to those that left the group.
+                os.killpg(self.first.pid, number)
         for pid, called in self.all().items():
             if name in ("", called):
                 with suppress(ProcessLookupError):
@@ -60,14 +63,16 @@ class Processes:
         while self.all():
             self.signal(signal.SIGKILL)
             time.sleep(0.01)
-        assert self.first.wait() == -signal.SIGKILL
+        self.first.wait()
 
 
-def until(holds: Callable[[], Any], what: str, running: Processes) -> None:
+def until(
+    holds: Callable[[], Any], what: str, running: Processes, *, rest_seconds: float = 0.002
+) -> None:
     """Wait for ``holds``, as long as the command runs."""
     deadline = time.monotonic() + 120
     while not holds():
         if running.first.poll() is not None:
             raise AssertionError(f"ended before {what}: {running.said}")
         assert time.monotonic() < deadline, f"waited in vain for {what}"
-        time.sleep(0.002)
+        time.sleep(rest_seconds)

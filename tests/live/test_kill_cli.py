@@ -162,7 +162,7 @@ def killed_when(stack: KillStack, holds: Callable[[Processes], Any]) -> None:
     running = start(stack, "up")
     try:
         while True:
-            until(lambda: holds(running), "the instant", running)
+            until(lambda: holds(running), "the instant", running, rest_seconds=0)
             running.signal(signal.SIGSTOP)
             if holds(running):
                 return
