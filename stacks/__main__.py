@@ -35,13 +35,12 @@ def main() -> None:
     files = render.Renderer().tree(planned)
     workloads = tiers.workloads(planned, files, images.app_reference(ROOT))
     docker_checks.check(stack, workloads)
-    generated = {name: docker.generate_secret(name) for name in planned.own_secrets}
     referenced = {
         name: secret_sources.resolve(name, reference)
         for name, reference in planned.secrets.items()
         if reference is not None
     }
-    docker.deploy(stack, planned.owner, workloads, generated | referenced)
+    docker.deploy(stack, planned.owner, workloads, planned.own_secrets, referenced)
     pulumi.export("url", planned.edge.url)
     pulumi.export("target", planned.target)
     pulumi.export("app_replicas", len(planned.app.instances))

@@ -12,6 +12,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,7 @@ class CliEngine:
         self._name = stack
         self._stack_file = stack_file
         self._config = LOCAL / "config" / stack_file.name
+        self._owed = self._config.with_suffix(".unprotected")
         self._on_event = on_event
         self._started: dict[str, float] = {}
         self._messages: list[str] = []
@@ -90,9 +92,8 @@ class CliEngine:
             )
 
         def work(stack: automation.Stack, options: dict[str, Any]) -> None:
-            if delete_data:
-                recovery.unprotect(stack)
-            stack.destroy(exclude_protected=not delete_data, **options)
+            with recovery.unprotected(stack, self._owed) if delete_data else nullcontext():
+                stack.destroy(exclude_protected=not delete_data, **options)
 
         return self._run(work, recover=True)
 
@@ -118,6 +119,7 @@ class CliEngine:
             stack = self._stack()
             if recover:
                 recovery.recover(self._environment["PULUMI_BACKEND_URL"], stack)
+                recovery.protect_again(stack, self._owed)
             verb(stack, {"on_event": self._receive, "config_file": str(self._config)})
             failed = ""
         except CommandError as error:

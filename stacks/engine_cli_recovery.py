@@ -3,18 +3,23 @@
 A kill on a file backend leaves the lock, the operations that had begun, and perhaps files that
 were being written. A following ``up`` would make a second time what had been made, trust what was
 half changed, and miss what had been deleted. So where a run was killed, its lock is cancelled; what
-it was updating is marked to be made anew; what it was deleting, and Docker does not have any more,
-is marked as deleted; and what Docker has under this stack's label but the state does not know is
-removed (it is made again at once). Volumes are never removed.
+it was updating is marked to be made anew; a container that it was deleting is deleted to the end,
+as Docker may still be stopping it; what it was deleting, and Docker does not have any more, is marked
+as deleted; and what Docker has under this stack's label but the state does not know is removed (it is
+made again at once). Volumes are never removed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from docker import DockerClient
+from docker.errors import NotFound
+from docker.models.containers import Container
 from pulumi import automation
 
 from stacks.errors import CrmError
@@ -22,6 +27,7 @@ from stacks.pulumi_state.files import Store
 from stacks.targets import docker_host
 
 _CONTAINER, _NETWORK = "docker:index/container:Container", "docker:index/network:Network"
+_VOLUME = "docker:index/volume:Volume"
 
 
 def mend(backend: str, stack: str) -> None:
@@ -40,7 +46,9 @@ def recover(backend: str, stack: automation.Stack) -> None:
     store = _store(backend, stack.name)
     store.refuse_cli_locks(killed=True)
     store.drop_unfinished()
-    if not store.cli_locks():
+    latest = store.read().get("latest") or {}
+    # Somebody may have cancelled the lock already.
+    if not store.cli_locks() and not latest.get("pending_operations"):
         return
     stack.cancel()
     client = docker_host.connect()
@@ -76,30 +84,68 @@ def _put_right(
 
 
 def _is_gone(client: DockerClient, resource: Mapping[str, Any]) -> bool:
-    only: dict[str, str | list[str] | bool] = {"id": str(resource["id"])}
-    if resource["type"] == _CONTAINER:
-        return not client.containers.list(all=True, filters=only)
-    return resource["type"] == _NETWORK and not client.networks.list(filters=only)
+    """Whether Docker has it no more; a container is seen to."""
+    key, kind = str(resource["id"]), resource["type"]
+    try:
+        if kind == _CONTAINER:
+            _remove(client.containers.get(key))
+            return True
+        if kind == _NETWORK:
+            client.networks.get(key)
+        elif kind == _VOLUME:
+            client.volumes.get(key)
+    except NotFound:
+        return True
+    return False
+
+
+def _remove(container: Container) -> None:
+    with suppress(NotFound):  # The killed run may have asked for the same.
+        # A database is given the time to stop that it was made with.
+        container.stop(timeout=container.attrs["Config"].get("StopTimeout") or 10)
+        container.remove(force=True, v=True)
 
 
 def _remove_strays(client: DockerClient, stack: str, resources: list[dict[str, Any]]) -> None:
     known = {str(r.get("id")) for r in resources if r["type"] in (_CONTAINER, _NETWORK)}
     label: dict[str, str | list[str] | bool] = {"label": f"{docker_host.STACK_LABEL}={stack}"}
-    for container in client.containers.list(all=True, filters=label):
+    for container in client.containers.list(all=True, filters=label, ignore_removed=True):
         if container.id not in known:
-            # A database is given the time to stop that it was made with.
-            container.stop(timeout=container.attrs["Config"].get("StopTimeout") or 10)
-            container.remove(force=True, v=True)
+            _remove(container)
     for network in client.networks.list(filters=label):
         if network.id not in known:
-            network.remove()
+            with suppress(NotFound):
+                network.remove()
 
 
-def unprotect(stack: automation.Stack) -> None:
-    """Take the protection off everything, for a destroy that was asked to delete data."""
+@contextmanager
+def unprotected(stack: automation.Stack, note: Path) -> Iterator[None]:
+    """Take the protection off everything, for one run that was asked to delete data.
+
+    The CLI knows protection only as a part of the state. ``note`` says what is owed it, until
+    ``protect_again`` has given it back to what that run left.
+    """
     state = stack.export_stack()
-    if not state.deployment:
+    resources = (state.deployment or {}).get("resources") or []
+    if not resources:
         raise CrmError(f"{stack.name}: there is nothing to destroy")
-    for resource in state.deployment.get("resources") or []:
-        resource.pop("protect", None)
-    stack.import_stack(state)
+    note.write_text(json.dumps([r["urn"] for r in resources if r.pop("protect", False)]))
+    try:
+        stack.import_stack(state)
+        yield
+    finally:
+        protect_again(stack, note)
+
+
+def protect_again(stack: automation.Stack, note: Path) -> None:
+    """Give back the protection that a run took off and, failed or killed, left off."""
+    if not note.exists():
+        return
+    owed = set(json.loads(note.read_text()))
+    state = stack.export_stack()
+    left = [r for r in (state.deployment or {}).get("resources") or [] if r["urn"] in owed]
+    if left:
+        for resource in left:
+            resource["protect"] = True
+        stack.import_stack(state)
+    note.unlink()

@@ -123,10 +123,13 @@ class Deployment:
         with self._lock:
             self.state.registered[urn].outputs = outputs
 
-    def delete(self, targets: Iterable[Resource]) -> None:
-        """Deletes ``targets``, each after those of them that need it, where possible at once."""
+    def delete(self, targets: Iterable[Resource], *, protected: bool = False) -> None:
+        """Deletes ``targets``, each after those of them that need it, where possible at once.
+
+        ``protected`` ones must be asked for: what is left of them stays protected.
+        """
         left = list(targets)
-        if kept := ", ".join(r.label for r in left if r.protect and not r.delete):
+        if kept := ", ".join(r.label for r in left if r.protect and not (r.delete or protected)):
             hint = f"to give up its data: crm destroy {self.state.stack} --delete-data"
             raise CrmError(f"{kept}: protected; put it back into the stack file, or, {hint}")
         with ThreadPoolExecutor(max_workers=8) as pool:

@@ -67,11 +67,12 @@ class EmbeddedEngine:
         def work(deployment: Deployment) -> None:
             kept: set[str] = set()
             for resource in reversed(list(deployment.state)):
-                resource.protect = resource.protect and not delete_data
-                if resource.protect or (resource.urn in kept and not resource.delete):
+                stays = resource.protect and not delete_data
+                if stays or (resource.urn in kept and not resource.delete):
                     kept |= {resource.urn} | resource.needs
             self._sweep(deployment)
-            deployment.delete([r for r in deployment.state if r.delete or r.urn not in kept])
+            leaving = [r for r in deployment.state if r.delete or r.urn not in kept]
+            deployment.delete(leaving, protected=delete_data)
 
         return self._run(work, preview=preview_only)
 

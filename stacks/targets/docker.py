@@ -23,19 +23,19 @@ from stacks.workload import DATA_PATH, FILES_PATH, Health, Instance, Workload
 _JOB_SECONDS = 600
 
 
-def generate_secret(name: str) -> pulumi.Output[str]:
-    """A secret made once and kept, even when the stack is destroyed: it opens data that is."""
-    return GeneratedSecret(name, pulumi.ResourceOptions(protect=True)).value
-
-
 def deploy(
     stack: str,
     owner: str,
     workloads: Sequence[Workload],
+    own_secrets: Sequence[str],
     secrets: Mapping[str, pulumi.Input[str]],
 ) -> None:
-    """Declare everything ``workloads`` need, each after what it comes after."""
-    target = _Target(stack, owner, workloads, secrets)
+    """Declare everything ``workloads`` need, each after what it comes after.
+
+    ``own_secrets`` are generated: made once and kept, even when the stack is destroyed, as they
+    open data that is. ``secrets`` are the values of all others.
+    """
+    target = _Target(stack, owner, workloads, own_secrets, secrets)
     for workload in workloads:
         target.add(workload)
 
@@ -53,11 +53,15 @@ class _Target:
         stack: str,
         owner: str,
         workloads: Sequence[Workload],
+        own_secrets: Sequence[str],
         secrets: Mapping[str, pulumi.Input[str]],
     ) -> None:
         self._stack = stack
         self._owner = owner
-        self._secrets = secrets
+        self._generated = {
+            name: GeneratedSecret(name, _options(protect=True)) for name in own_secrets
+        }
+        self._secrets = {**secrets, **{n: made.value for n, made in self._generated.items()}}
         self._present = docker_host.present_images(docker_host.connect())
         self._images: dict[str, Image] = {}
         self._running: dict[str, list[pulumi.Resource]] = {}
@@ -142,11 +146,18 @@ class _Target:
     ) -> tuple[docker.Volume, Files]:
         own = bool(instance.files or instance.data)
         name = f"{instance.name if own else workload.name}-files"
-        volume = self._volume(workload, name, component, protect=False)
+        volume = self._volume(workload, name, component)
         data: pulumi.Input[str] = ""
         if instance.data is not None:
             data = self._volume(
-                workload, f"{instance.data.name}-data", component, protect=instance.data.protect
+                workload,
+                f"{instance.data.name}-data",
+                component,
+                protect=instance.data.protect,
+                # What opens the data is made before it, and never deleted before it.
+                depends_on=[
+                    self._generated[name] for name in workload.secrets if name in self._generated
+                ],
             ).name
         reload: dict[str, Any] | None = None
         if workload.reload is not None:
@@ -177,7 +188,7 @@ class _Target:
         return volume, Files(name, props, options)
 
     def _volume(
-        self, workload: Workload, name: str, component: pulumi.Resource, *, protect: bool
+        self, workload: Workload, name: str, component: pulumi.Resource, **options: Any
     ) -> docker.Volume:
         return docker.Volume(
             name,
@@ -186,7 +197,7 @@ class _Target:
                 docker.VolumeLabelArgs(label=key, value=value)
                 for key, value in sorted(self._label_map(workload).items())
             ],
-            opts=_options(parent=component, protect=protect),
+            opts=_options(parent=component, **options),
         )
 
     # --- What runs -------------------------------------------------------------------------------

@@ -42,6 +42,8 @@ class NoteProvider(ResourceProvider):
 
     def delete(self, _id, props):
         self._log(props, "delete")
+        if props["kind"] == "undeletable":
+            raise RuntimeError("cannot delete that")
 
 
 class Note(Resource, module="crm", name="Note"):

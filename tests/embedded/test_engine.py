@@ -132,6 +132,19 @@ def test_destroy_keeps_what_is_protected_and_what_that_needs(project: Project) -
     assert not list((project.folder / "state").rglob("*.json"))
 
 
+def test_destroy_that_fails_leaves_what_is_left_protected(project: Project) -> None:
+    project.program("""
+        key = Note("key", opts=options(protect=True))
+        Note("data", kind="undeletable", opts=options(protect=True, depends_on=[key]))
+    """)
+    project.run("up")
+    failed = project.run("destroy", delete_data=True)
+    assert failed["result"] == "failed"
+    assert sorted(project.names()) == [f"crm-{STACK}", "data", "key"]
+    assert changes(project.run("destroy")) == {}
+    assert sorted(project.names()) == [f"crm-{STACK}", "data", "key"]
+
+
 def test_provider_that_raises_in_a_comparison_is_told(project: Project) -> None:
     project.run("up")
     path = project.folder / "program" / "__main__.py"

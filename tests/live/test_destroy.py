@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import docker
 import pytest
 
+from tests.live import parity
 from tests.live.client import call
 from tests.live.stack import deployed
 
@@ -45,3 +47,51 @@ def test_destroy_keeps_the_data_until_it_is_asked_for(tmp_path: Path) -> None:
 
         stack.up()
         assert call(f"{stack.url}/api/v1/customers/{customer}").status == 404
+
+
+@pytest.mark.parametrize(
+    "engine",
+    [
+        "embedded",
+        pytest.param(
+            "pulumi",
+            marks=[
+                pytest.mark.cli,
+                pytest.mark.skipif(
+                    parity.cli_version() is None, reason="there is no Pulumi CLI on PATH"
+                ),
+            ],
+        ),
+    ],
+)
+def test_delete_data_that_fails_gives_up_neither_protection_nor_credentials(
+    tmp_path: Path, engine: str
+) -> None:
+    with deployed(tmp_path / "project", "dev", engine) as stack:
+        body = {"name": "Old customer", "email": "old@example.org"}
+        customer = call(f"{stack.url}/api/v1/customers", "POST", body).json["id"]
+        data = f"crm-{stack.name}-database-1-data"
+        # Somebody else's container has the volume, so Docker does not let it go.
+        holder = docker.from_env().containers.create(
+            stack.container("database-1").attrs["Image"],
+            ["true"],
+            volumes={data: {"bind": "/held"}},
+        )
+        try:
+            failed = stack.crm("destroy", "--yes", "--delete-data")
+            assert failed.code == 1
+            assert data in failed.err
+            assert stack.objects()["volumes"] == [data]
+
+            assert stack.run("destroy", "--yes")["result"] == "succeeded"
+            assert stack.objects()["volumes"] == [data]
+        finally:
+            holder.remove(force=True)
+        # Nobody holds it any more: only protection keeps it now.
+        assert stack.run("destroy", "--yes")["result"] == "succeeded"
+        assert stack.objects() == {"containers": [], "networks": [], "volumes": [data]}
+
+        stack.up()
+        assert call(f"{stack.url}/api/v1/customers/{customer}").json["name"] == "Old customer"
+        assert stack.run("destroy", "--yes", "--delete-data")["result"] == "succeeded"
+        assert stack.objects() == {"containers": [], "networks": [], "volumes": []}

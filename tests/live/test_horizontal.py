@@ -98,7 +98,25 @@ def test_stopping_a_shard_fails_its_customers_only(
     )
 
 
+def is_whole(stack: Stack) -> bool:
+    """Whether every node says that all nodes and slots are there."""
+    for node in NODES:
+        code, text = stack.attempt(
+            node,
+            "sh",
+            "-c",
+            "REDISCLI_AUTH=$(cat /etc/crm/secrets/cache_password); export REDISCLI_AUTH; "
+            "redis-cli CLUSTER INFO; redis-cli CLUSTER NODES",
+        )
+        if code != 0 or "cluster_state:ok" not in text or "cluster_known_nodes:3" not in text:
+            return False
+        if "cluster_slots_ok:16384" not in text or "noaddr" in text:
+            return False
+    return True
+
+
 def test_cache_is_a_cluster_that_holds_keys_on_every_master(horizontal: Stack) -> None:
+    wait_until(lambda: is_whole(horizontal), "the nodes have met", 30)
     for node in NODES:
         info = horizontal.redis(node, "CLUSTER", "INFO")
         assert "cluster_state:ok" in info
@@ -118,22 +136,7 @@ def test_cluster_survives_every_address_changing_at_once(horizontal: Stack) -> N
     for node in reversed(NODES):
         containers[node].start()
 
-    def whole() -> bool:
-        for node in NODES:
-            code, text = horizontal.attempt(
-                node,
-                "sh",
-                "-c",
-                "REDISCLI_AUTH=$(cat /etc/crm/secrets/cache_password); export REDISCLI_AUTH; "
-                "redis-cli CLUSTER INFO; redis-cli CLUSTER NODES",
-            )
-            if code != 0 or "cluster_state:ok" not in text or "cluster_known_nodes:3" not in text:
-                return False
-            if "cluster_slots_ok:16384" not in text or "noaddr" in text:
-                return False
-        return True
-
-    wait_until(whole, "the cluster is whole again", 90)
+    wait_until(lambda: is_whole(horizontal), "the cluster is whole again", 90)
     body = {"name": "After", "email": "after@example.org", "role": "sales"}
     user = call(f"{horizontal.url}/api/v1/users", "POST", body).json["id"]
     for _ in range(6):

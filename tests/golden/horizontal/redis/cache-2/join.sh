@@ -9,12 +9,14 @@ cli() { redis-cli -p 6379 "$@"; }
 
 until [ "$(cli PING 2>/dev/null)" = PONG ]; do sleep 0.2; done
 
-if cli CLUSTER INFO | grep -q '^cluster_known_nodes:1.$' && cli CLUSTER INFO | grep -q '^cluster_slots_assigned:0.$'; then
-    cli CLUSTER SET-CONFIG-EPOCH 2
-    cli CLUSTER ADDSLOTSRANGE 5461 10921
-fi
+# Asked of the node itself, every time: another one may have met it before it took its slots.
+has_no_slots() { cli CLUSTER NODES | awk '/myself/ && NF == 8 { none = 1 } END { exit !none }'; }
 
 while :; do
+    if has_no_slots; then
+        cli CLUSTER SET-CONFIG-EPOCH 2 # Refused once it knows others, who settle it then.
+        cli CLUSTER ADDSLOTSRANGE 5461 10921
+    fi
     if ! cli CLUSTER INFO | grep -q '^cluster_known_nodes:3.$' || cli CLUSTER NODES | grep -qE 'fail|noaddr'; then
         for peer in cache-1-of-3 cache-3-of-3; do
             address=$(getent ahostsv4 "$peer" | awk 'NR == 1 { print $1 }')
