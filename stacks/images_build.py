@@ -65,11 +65,13 @@ def docker_client(timeout: int = SILENCE_SECONDS) -> "Iterator[DockerClient]":
 
 def local_names(client: "DockerClient") -> frozenset[str]:
     """Every name (tags and digests) an image has on this machine, as ``docker images`` shows it."""
-    found: set[str] = set()
-    for image in client.images.list():
-        found.update(image.tags)
-        found.update(image.attrs.get("RepoDigests") or ())
-    return frozenset(found)
+    # Not `images.list()`, which asks for each again and fails if it was removed meanwhile.
+    return frozenset(
+        name
+        for image in client.api.images()
+        for name in (*(image["RepoTags"] or ()), *(image["RepoDigests"] or ()))
+        if "<none>" not in name
+    )
 
 
 @contextlib.contextmanager
