@@ -110,10 +110,13 @@ class Store:
         for path in self.cli_locks():
             lock = json.loads(path.read_text(encoding="utf-8"))
             here = lock.get("hostname") == socket.gethostname()
-            if killed and here and not _is_alive(int(lock.get("pid") or 0)):
+            is_gone = here and not _is_alive(int(lock.get("pid") or 0))
+            if is_gone and killed:
                 continue
             who = f"{lock.get('username')} on {lock.get('hostname')}, process {lock.get('pid')}"
             hint = f"wait for it to end, or, if it is gone: pulumi cancel {self._stack}"
+            if is_gone:
+                hint = f"it was killed; to go on: crm up {self._stack} --engine pulumi"
             raise CrmError(f"{self._stack}: locked by a run of the Pulumi CLI ({who}); {hint}")
 
 

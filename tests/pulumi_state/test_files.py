@@ -100,6 +100,11 @@ def test_lock_of_a_killed_cli_is_told_from_one_that_is_held(tmp_path: Path) -> N
         os.waitid(os.P_PID, holder.pid, os.WEXITED | os.WNOWAIT)
         # It has ended, but its process id is taken as long as nobody asks how.
         Store(tmp_path, "test").refuse_cli_locks(killed=True)
+        with (
+            pytest.raises(CrmError, match="it was killed; to go on: crm up test --engine pulumi"),
+            Store(tmp_path, "test").locked(),
+        ):
+            pass
 
 
 def test_what_a_killed_cli_was_writing_is_dropped(tmp_path: Path) -> None:
