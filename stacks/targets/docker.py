@@ -17,7 +17,8 @@ import pulumi_docker as docker
 
 from stacks import images
 from stacks.targets import docker_host
-from stacks.targets.docker_resources import Files, GeneratedSecret, Image, Job
+from stacks.targets.docker_resources import Files, Image, Job
+from stacks.targets.generated_secret import GeneratedSecret
 from stacks.workload import DATA_PATH, FILES_PATH, Health, Instance, Workload
 
 _JOB_SECONDS = 600
