@@ -5,10 +5,14 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from stacks.errors import CrmError
+
+if TYPE_CHECKING:
+    from stacks.plan import Plan
 
 _ENGINES = ("auto", "pulumi", "embedded")
 
@@ -39,6 +43,11 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         help="the folder; with --all, the one that holds a folder for each stack "
         "(default: .crm/rendered, or tests/golden with --check)",
+    )
+    render.add_argument(
+        "--target",
+        choices=("docker", "kubernetes"),
+        help="as if the stack file named it; kubernetes writes the manifests too",
     )
     render.add_argument(
         "--check",
@@ -76,8 +85,12 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("stack")
     check.set_defaults(run=_check)
 
-    images = verbs.add_parser("images", help="which image each workload uses; `build` makes them")
-    images.add_argument("what", nargs="*", help="`build`, and stacks (default: all)")
+    images = verbs.add_parser(
+        "images",
+        help="which image each workload uses; `build` makes them, `push` puts a stack's into its "
+        "registry",
+    )
+    images.add_argument("what", nargs="*", help="`build` or `push`, and stacks (default: all)")
     images.add_argument("--json", action="store_true", help="one JSON object on standard output")
     images.set_defaults(run=_images)
     return parser
@@ -98,7 +111,12 @@ def _render(options: argparse.Namespace) -> int:
     stacks = stack_file.names() if options.all else [options.stack]
     renderer = render.Renderer()
     # All of them before any is written: one that is refused leaves everything as it was.
-    trees = {s: renderer.tree(plan.make(s, stack_file.load(s))) for s in stacks}
+    trees = {}
+    for stack in stacks:
+        planned = plan.make(stack, stack_file.load(stack, target=options.target))
+        trees[stack] = renderer.tree(planned)
+        if planned.target == "kubernetes":
+            trees[stack] |= _manifests(planned, trees[stack])
     differing, again = [], "the same command without --check"
     for stack, files in trees.items():
         if options.folder is None:
@@ -111,12 +129,19 @@ def _render(options: argparse.Namespace) -> int:
             print(f"{stack}: {len(files)} files in {shown}", file=sys.stderr)
         elif diff := render.difference(files, folder):
             differing.append(f"{shown} differs from what {stack} renders")
-            if folder.resolve().is_relative_to(GOLDEN):
+            if folder.resolve().is_relative_to(GOLDEN) and options.target is None:
                 again = "make golden"
             sys.stdout.write(diff)
     if differing:
         raise CrmError(f"{'; '.join(differing)}; if the diff is right, refresh with: {again}")
     return 0
+
+
+def _manifests(planned: Plan, files: Mapping[str, str]) -> dict[str, str]:
+    from stacks import images, manifests, tiers
+
+    workloads = tiers.workloads(planned, files, images.app_reference())
+    return manifests.documents(manifests.manifests(planned, workloads))
 
 
 def _deploy(options: argparse.Namespace) -> int:
@@ -152,8 +177,10 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _images(options: argparse.Namespace) -> int:
-    from stacks import images_command
+    from stacks import images_command, images_push
 
+    if options.what[:1] == ["push"]:
+        return images_push.run(options.what[1:], options.json)
     build = options.what[:1] == ["build"]
     return images_command.run(options.what[1:] if build else options.what, build, options.json)
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 import math
 from itertools import pairwise
 
-from msgspec import Struct
+from msgspec import UNSET, Struct
 
 from stacks import mysql_settings
 from stacks.errors import CrmError
 from stacks.mysql_settings import Setting
 from stacks.paths import stack_file_name
-from stacks.spec import Orders, SecretReference, StackSpec
+from stacks.spec import Autoscale, Orders, SecretReference, StackSpec
 
 BUCKETS = 64
 """Customers are hashed into this many buckets; each shard owns a run of them. Fixed: changing it
@@ -57,15 +57,30 @@ class EdgePlan(Struct, frozen=True):
         return f"http://{address}:{self.port}"
 
 
+class ScalePlan(Struct, frozen=True):
+    """Between how many copies an autoscaler chooses, and by which use of their CPUs."""
+
+    min: int
+    max: int
+    cpu_percent: int
+
+
 class AppPlan(Struct, frozen=True):
-    """The CRM: ``workers`` processes of ``threads`` threads in each of ``instances``."""
+    """The CRM: ``workers`` processes of ``threads`` threads in each of ``instances``, or in each
+    copy of the only one where there is a ``scale``."""
 
     instances: tuple[str, ...]
+    scale: ScalePlan | None
     port: int
     cpus: float
     memory_mib: int
     workers: int
     threads: int
+
+    @property
+    def most(self) -> int:
+        """How many replicas there may be at the same time, apart from roll-outs."""
+        return self.scale.max if self.scale else len(self.instances)
 
 
 class Shard(Struct, frozen=True):
@@ -106,6 +121,7 @@ class DatabasePlan(Struct, frozen=True):
     owner_user: str
     cpus: float
     memory_mib: int
+    storage_gib: int
     shards: tuple[Shard, ...]
     settings: tuple[Setting, ...]
     max_connections: int
@@ -137,13 +153,29 @@ class CachePlan(Struct, frozen=True):
     ttl_seconds: int
 
 
+class KubernetesPlan(Struct, frozen=True):
+    """The cluster and how the edge is offered there (``load_balancer``, ``node_port`` or
+    ``ingress``); of ``None`` the cluster decides, or it is not used."""
+
+    context: str | None
+    namespace: str
+    expose: str
+    node_port: int | None
+    ingress_host: str | None
+    ingress_class: str | None
+    storage_class: str | None
+    pull_secret: SecretReference | None
+
+
 class Plan(Struct, frozen=True):
     """A whole stack, worked out. ``secrets`` maps each secret's name to where it comes from
-    (``None``: generated once and kept)."""
+    (``None``: generated once and kept). ``registry`` is what images without one come from."""
 
     stack: str
     target: str
     owner: str
+    registry: str | None
+    kubernetes: KubernetesPlan
     edge: EdgePlan
     app: AppPlan
     database: DatabasePlan
@@ -171,6 +203,8 @@ def make(stack: str, spec: StackSpec) -> Plan:
             stack=stack,
             target=spec.target,
             owner=spec.owner,
+            registry=spec.images.registry,
+            kubernetes=_kubernetes(stack, spec),
             edge=_edge(spec, app),
             app=app,
             database=database,
@@ -179,6 +213,27 @@ def make(stack: str, spec: StackSpec) -> Plan:
         )
     except CrmError as error:
         raise CrmError(f"{stack_file_name(stack)}: {error}") from None
+
+
+def qualified(reference: str, registry: str | None) -> str:
+    """The image ``reference`` in ``registry``, unless it names a registry of its own."""
+    host, slash, _ = reference.partition("/")
+    named = slash and ("." in host or ":" in host or host == "localhost")
+    return reference if named or registry is None else f"{registry}/{reference}"
+
+
+def _kubernetes(stack: str, spec: StackSpec) -> KubernetesPlan:
+    asked = spec.kubernetes
+    return KubernetesPlan(
+        context=asked.context,
+        namespace=asked.namespace or f"crm-{stack}",
+        expose=asked.expose,
+        node_port=None if asked.node_port is UNSET else asked.node_port,
+        ingress_host=asked.ingress_host,
+        ingress_class=asked.ingress_class,
+        storage_class=asked.storage_class,
+        pull_secret=spec.images.pull_secret,
+    )
 
 
 def _numbered(name: str, count: int) -> tuple[str, ...]:
@@ -190,7 +245,10 @@ def _edge(spec: StackSpec, app: AppPlan) -> EdgePlan:
     weights = edge.weights or (1,) * len(app.instances)
     return EdgePlan(
         proxy=edge.proxy,
-        image=spec.images.nginx if edge.proxy == "nginx" else spec.images.haproxy,
+        image=qualified(
+            spec.images.nginx if edge.proxy == "nginx" else spec.images.haproxy,
+            spec.images.registry,
+        ),
         algorithm=edge.algorithm,
         hash_header=edge.hash_header,
         address=edge.address,
@@ -211,8 +269,15 @@ def _app(spec: StackSpec) -> AppPlan:
     app = spec.app
     # A worker process holds about 100 MiB; more of them than cores only wait for each other.
     workers = max(1, min(math.ceil(app.cpus), app.memory_mib // 128))
+    scale = None
+    if isinstance(app.replicas, Autoscale):
+        scale = ScalePlan(app.replicas.min, app.replicas.max, app.replicas.cpu_percent)
+        names: tuple[str, ...] = ("app",)
+    else:
+        names = _numbered("app", app.replicas)
     return AppPlan(
-        instances=_numbered("app", app.replicas),
+        instances=names,
+        scale=scale,
         port=app.port,
         cpus=app.cpus,
         memory_mib=app.memory_mib,
@@ -234,13 +299,14 @@ def _database(spec: StackSpec) -> DatabasePlan:
     bounds = _split(BUCKETS, len(names))
     settings = mysql_settings.derive(database.memory_mib, database.port, dict(database.settings))
     return DatabasePlan(
-        image=spec.images.mysql,
+        image=qualified(spec.images.mysql, spec.images.registry),
         external=external is not None,
         name=database.name,
         app_user=app_user,
         owner_user=owner_user,
         cpus=database.cpus,
         memory_mib=database.memory_mib,
+        storage_gib=database.storage_gib,
         shards=tuple(
             Shard(name, host, port, index, first, last)
             for index, (name, host, (first, last)) in enumerate(
@@ -297,7 +363,7 @@ def _cache(spec: StackSpec) -> CachePlan:
         hosts = names
     slots = _split(CLUSTER_SLOTS, len(names))
     return CachePlan(
-        image=spec.images.redis,
+        image=qualified(spec.images.redis, spec.images.registry),
         external=cache.external is not None,
         mode=cache.mode,
         nodes=tuple(
@@ -349,7 +415,7 @@ def connections_wanted(app: AppPlan) -> int:
 
     Twice their number: while a new version rolls out, old and new replicas run side by side.
     """
-    return 2 * len(app.instances) * app.workers * app.threads
+    return 2 * app.most * app.workers * app.threads
 
 
 def _check_connections(app: AppPlan, database: DatabasePlan) -> None:
@@ -357,7 +423,7 @@ def _check_connections(app: AppPlan, database: DatabasePlan) -> None:
     allowed = database.max_connections - RESERVED_CONNECTIONS
     if not database.external and wanted > allowed:
         raise CrmError(
-            f"crm:app.replicas: {len(app.instances)} replicas × "
+            f"crm:app.replicas{'.max' if app.scale else ''}: {app.most} replicas × "
             f"{app.workers} workers × {app.threads} connections × 2 during a roll-out = {wanted}, "
             "but each shard allows "
             f"{database.max_connections} less {RESERVED_CONNECTIONS} in reserve = {allowed}; "

@@ -1,7 +1,7 @@
 """What a person asks for: one stack file, typed, frozen, with every default and range in one place.
 
 ``stacks/stack_file.py`` reads it and says, where a value is refused, which file and key it was and
-what form would be right (the descriptions and examples here).
+what form would be right (the descriptions and examples of ``stacks/spec_words.py``).
 """
 
 from __future__ import annotations
@@ -10,133 +10,42 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-# --- The words stack files are made of -----------------------------------------------------------
-# Patterns are strict on purpose: no value a person writes can carry a newline, `;`, `}` or `{{`
-# into a rendered file.
-
-Name = Annotated[
-    str,
-    Meta(
-        pattern=r"\A[a-z][a-z0-9-]{0,30}\Z",
-        description="lower-case letters, digits and dashes, a letter first, 31 at most",
-        examples=["sales"],
-    ),
-]
-SqlName = Annotated[
-    str,
-    Meta(
-        pattern=r"\A[a-z][a-z0-9_]{0,30}\Z",
-        description="lower-case letters, digits and underscores, a letter first, 31 at most",
-        examples=["crm"],
-    ),
-]
-HostName = Annotated[
-    str,
-    Meta(
-        pattern=r"\A[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?\Z",
-        description="a host name or IPv4 address",
-        examples=["db.internal.example.com"],
-    ),
-]
-HeaderName = Annotated[
-    str,
-    Meta(
-        pattern=r"\A[A-Za-z][A-Za-z0-9-]{0,62}\Z",
-        description="an HTTP header's name",
-        examples=["X-Customer-ID"],
-    ),
-]
-ImageReference = Annotated[
-    str,
-    Meta(
-        pattern=(
-            r"\A[a-z0-9][a-z0-9._-]{0,127}(:[0-9]{1,5}(?=/))?(/[a-z0-9][a-z0-9._-]{0,127}){0,8}"
-            r"(:(?!latest(@|\Z))[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}(@sha256:[0-9a-f]{64})?"
-            r"|@sha256:[0-9a-f]{64})\Z"
-        ),
-        description="an image pinned to a version tag (never :latest) or a digest",
-        examples=["nginx:1.28.0"],
-    ),
-]
-EnvironmentName = Annotated[
-    str,
-    Meta(
-        pattern=r"\A[A-Za-z_][A-Za-z0-9_]{0,127}\Z",
-        description="an environment variable's name",
-        examples=["CRM_DATABASE_PASSWORD"],
-    ),
-]
-FilePath = Annotated[
-    str,
-    Meta(
-        pattern=r"\A[A-Za-z0-9_./~-]{1,4096}\Z",
-        description="a file's path",
-        examples=["/run/secrets/database"],
-    ),
-]
-Month = Annotated[
-    str,
-    Meta(
-        pattern=r"\A(19|20|21)[0-9]{2}-(0[1-9]|1[0-2])\Z",
-        description="a month written YYYY-MM",
-        examples=["2026-01"],
-    ),
-]
-Port = Annotated[int, Meta(ge=1, le=65535, description="a TCP port, 1 to 65535", examples=[8080])]
-Address = Annotated[
-    str,
-    Meta(
-        pattern=(
-            r"\A((25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])\.){3}"
-            r"(25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])\Z"
-        ),
-        description="the IPv4 address of this machine to listen on",
-        examples=["127.0.0.1"],
-    ),
-]
-
-# Horizontal: how many.
-Replicas = Annotated[
-    int, Meta(ge=1, le=500, description="a whole number from 1 to 500", examples=[3])
-]
-Shards = Annotated[int, Meta(ge=1, le=64, description="a whole number from 1 to 64", examples=[2])]
-Masters = Annotated[
-    int, Meta(ge=1, le=100, description="a whole number from 1 to 100", examples=[3])
-]
-Weight = Annotated[
-    int, Meta(ge=1, le=256, description="a whole number from 1 to 256", examples=[2])
-]
-
-# Vertical: how much each. The upper bounds are those of the largest machines one can rent.
-Cpus = Annotated[float, Meta(ge=0.1, le=1024, description="CPU cores, 0.1 to 1024", examples=[0.5])]
-_MOST_MIB = 32 * 1024 * 1024
-EdgeMemory = Annotated[
-    int, Meta(ge=32, le=_MOST_MIB, description="MiB, 32 to 33554432", examples=[64])
-]
-AppMemory = Annotated[
-    int, Meta(ge=128, le=_MOST_MIB, description="MiB, 128 to 33554432", examples=[256])
-]
-DatabaseMemory = Annotated[
-    int, Meta(ge=512, le=_MOST_MIB, description="MiB, 512 to 33554432", examples=[768])
-]
-CacheMemory = Annotated[
-    int, Meta(ge=32, le=_MOST_MIB, description="MiB, 32 to 33554432", examples=[64])
-]
-
-Algorithm = Literal["round_robin", "random", "weighted", "least_connections", "consistent_hash"]
-Eviction = Literal[
-    "allkeys-lru", "allkeys-lfu", "volatile-lru", "volatile-lfu", "volatile-ttl", "noeviction"
-]
-SecretName = Literal[
-    "database_root_password", "database_owner_password", "database_app_password", "cache_password"
-]
+from stacks.spec_words import (
+    Address,
+    Algorithm,
+    AppMemory,
+    CacheMemory,
+    ContextName,
+    Cpus,
+    DatabaseMemory,
+    EdgeMemory,
+    EnvironmentName,
+    Eviction,
+    FilePath,
+    Gibibytes,
+    HeaderName,
+    HostName,
+    ImageReference,
+    Label,
+    Masters,
+    Month,
+    Name,
+    NodePort,
+    Percent,
+    Port,
+    Registry,
+    Replicas,
+    SecretName,
+    Setting,
+    Shards,
+    SqlName,
+    Subdomain,
+    Weight,
+)
 
 
 class _Part(Struct, frozen=True, forbid_unknown_fields=True):
     """A part of a stack file: immutable, named fields only, unknown keys refused."""
-
-
-# --- The parts -----------------------------------------------------------------------------------
 
 
 class SecretReference(_Part, frozen=True):
@@ -159,6 +68,10 @@ class Images(_Part, frozen=True):
     haproxy: ImageReference = "haproxy:3.2.4"
     mysql: ImageReference = "mysql:8.4.6"
     redis: ImageReference = "redis:8.2.1"
+    registry: Registry | None = None
+    """What is put before every image that names no registry of its own."""
+    pull_secret: SecretReference | None = None
+    """The registry's credentials, as in Docker's ``config.json``; for ``target: kubernetes``."""
 
 
 class Edge(_Part, frozen=True):
@@ -185,10 +98,24 @@ class Edge(_Part, frozen=True):
             raise ValueError("`hash_header` is for `algorithm: consistent_hash` only")
 
 
+class Autoscale(_Part, frozen=True, kw_only=True):
+    """As many replicas as keep each at ``cpu_percent`` of its ``cpus``."""
+
+    min: Replicas
+    max: Replicas
+    cpu_percent: Percent = 70
+
+    def __post_init__(self) -> None:
+        if self.min > self.max:
+            raise ValueError(
+                f"`min` is {self.min} and `max` is {self.max}; write the smaller one as `min`"
+            )
+
+
 class App(_Part, frozen=True):
     """The Flask CRM."""
 
-    replicas: Replicas = 1
+    replicas: Replicas | Autoscale = 1
     cpus: Cpus = 0.5
     memory_mib: AppMemory = 256
     port: Port = 8000
@@ -239,25 +166,14 @@ class ExternalDatabase(_Part, frozen=True, kw_only=True):
     owner_password: SecretReference
 
 
-Setting = (
-    Annotated[
-        str,
-        Meta(
-            pattern=r"\A[A-Za-z0-9_.,:/-]{1,200}\Z",
-            description="a plain value: letters, digits, `_ . , : / -`",
-            examples=["2000"],
-        ),
-    ]
-    | int
-)
-
-
 class Database(_Part, frozen=True):
     """MySQL: every shard is its own server with its own volume."""
 
     shards: Shards = 1
     cpus: Cpus = 1.0
     memory_mib: DatabaseMemory = 768
+    storage_gib: Gibibytes = 10
+    """How large a volume each shard asks for; on Docker a volume is as large as the disk."""
     port: Port = 3306
     name: SqlName = "crm"
     orders: Orders = Orders()
@@ -304,6 +220,37 @@ class Cache(_Part, frozen=True):
             raise ValueError("an external cache is one address: leave `mode` and `masters` out")
 
 
+class Kubernetes(_Part, frozen=True):
+    """The cluster and how the edge is offered there; unused with ``target: docker``."""
+
+    context: ContextName | None = None
+    """Of the kubeconfig; its current one when not given."""
+    namespace: Label | None = None
+    """Made by the stack and its own: ``crm-<stack>`` when not given."""
+    expose: Literal["load_balancer", "node_port", "ingress"] = "load_balancer"
+    node_port: NodePort | UnsetType = UNSET
+    """Chosen by the cluster when not given."""
+    ingress_host: Subdomain | None = None
+    ingress_class: Subdomain | None = None
+    storage_class: Subdomain | None = None
+    """The cluster's own default when not given."""
+
+    def __post_init__(self) -> None:
+        if self.node_port is not UNSET and self.expose != "node_port":
+            raise ValueError("`node_port` is for `expose: node_port` only")
+        if self.expose == "ingress" and self.ingress_host is None:
+            raise ValueError(
+                "`expose: ingress` needs the name people use, such as ingress_host: crm.example.com"
+            )
+        if self.expose != "ingress" and (self.ingress_host or self.ingress_class):
+            raise ValueError("`ingress_host` and `ingress_class` are for `expose: ingress` only")
+        if self.namespace == "default" or (self.namespace or "").startswith("kube-"):
+            raise ValueError(
+                f"`namespace: {self.namespace}` belongs to the cluster; "
+                "leave it out, or write one of the stack's own"
+            )
+
+
 def _port_after(port: int, taken: set[int]) -> int:
     """The next port above ``port`` that the stack does not use; from 8080 where there is none."""
     free: list[int] = [p for p in [*range(port + 1, 65536), *range(8080, 65536)] if p not in taken]
@@ -313,9 +260,10 @@ def _port_after(port: int, taken: set[int]) -> int:
 class StackSpec(_Part, frozen=True):
     """One environment, as asked for. Field names are the keys of the stack file."""
 
-    target: Literal["docker"] = "docker"
+    target: Literal["docker", "kubernetes"] = "docker"
     owner: Name = "crm"
-    """Who to ask about this stack; a label on every container."""
+    """Who to ask about this stack; a label on what it runs."""
+    kubernetes: Kubernetes = Kubernetes()
     images: Images = Images()
     edge: Edge = Edge()
     app: App = App()
@@ -339,12 +287,26 @@ class StackSpec(_Part, frozen=True):
                     f"a port of its own, such as {tier}.port: {_port_after(port, taken)}"
                 )
             ports[port] = tier
-        if self.edge.weights and len(self.edge.weights) != self.app.replicas:
-            raise ValueError(
-                f"`edge.weights` has {len(self.edge.weights)} weights for "
-                f"{self.app.replicas} app replicas; write one per replica"
-            )
+        self._check_scaling()
         if self.cache.mode == "cluster" and self.cache.port > 55535:
             raise ValueError(
                 "`cache.port` must be 55535 or less: the cluster bus listens 10000 above it"
+            )
+
+    def _check_scaling(self) -> None:
+        if isinstance(self.app.replicas, Autoscale):
+            if self.target == "docker":
+                raise ValueError(
+                    "`app.replicas`: Docker has no autoscaler; "
+                    f"write a number, such as replicas: {self.app.replicas.min}"
+                )
+            if self.edge.algorithm not in ("round_robin", "random"):
+                raise ValueError(
+                    f"`edge.algorithm: {self.edge.algorithm}` chooses among replicas by name, and "
+                    "those of an autoscaler have none; write round_robin or random"
+                )
+        elif self.edge.weights and len(self.edge.weights) != self.app.replicas:
+            raise ValueError(
+                f"`edge.weights` has {len(self.edge.weights)} weights for "
+                f"{self.app.replicas} app replicas; write one per replica"
             )

@@ -30,7 +30,7 @@ def explain(message: str, config: Mapping[str, object], source: str, root: type[
     if in_key:
         steps.append("[...]")
     steps = _with_keys(steps, config, message, root)
-    kind = _at(inspect.type_info(root), steps)
+    kind = _at(inspect.type_info(root), steps, mapping=isinstance(_value(config, steps), Mapping))
     where = f"{source}: {_key(steps)}" if steps else source
 
     unknown = _UNKNOWN.match(what)
@@ -105,10 +105,10 @@ def _one_line(text: str) -> str:
     return text.replace("\r", "\\r").replace("\n", "\\n")
 
 
-def _at(kind: inspect.Type, steps: list[str]) -> inspect.Type:
-    """The declared type at the end of ``steps``."""
+def _at(kind: inspect.Type, steps: list[str], *, mapping: bool = False) -> inspect.Type:
+    """The declared type at the end of ``steps``; of several the one a ``mapping`` is meant for."""
     for step in steps:
-        kind = _plain(kind, keep_metadata=False)
+        kind = _plain(kind, keep_metadata=False, mapping=True)
         if isinstance(kind, inspect.StructType):
             named = {field.encode_name: field.type for field in kind.fields}
             if step not in named:
@@ -118,16 +118,18 @@ def _at(kind: inspect.Type, steps: list[str]) -> inspect.Type:
             kind = kind.item_type
         elif isinstance(kind, inspect.DictType):
             kind = kind.value_type
-    return _plain(kind, keep_metadata=True)
+    return _plain(kind, keep_metadata=True, mapping=mapping)
 
 
-def _plain(kind: inspect.Type, *, keep_metadata: bool) -> inspect.Type:
-    """``kind`` without its "or nothing" alternatives."""
+def _plain(kind: inspect.Type, *, keep_metadata: bool, mapping: bool) -> inspect.Type:
+    """``kind`` without its "or nothing" and other alternatives."""
     if isinstance(kind, inspect.Metadata) and not keep_metadata:
-        return _plain(kind.type, keep_metadata=False)
+        return _plain(kind.type, keep_metadata=False, mapping=mapping)
     if isinstance(kind, inspect.UnionType):
         real = [member for member in kind.types if not isinstance(member, inspect.NoneType)]
-        return _plain(real[0], keep_metadata=keep_metadata)
+        parts = [member for member in real if isinstance(member, inspect.StructType)]
+        chosen = (parts if mapping and parts else real)[0]
+        return _plain(chosen, keep_metadata=keep_metadata, mapping=mapping)
     return kind
 
 

@@ -23,12 +23,13 @@ NAMESPACE = "crm"
 _NAME = re.compile(r"\A[a-z][a-z0-9-]{0,30}\Z")
 
 
-def load(stack: str, folder: Path = STACK_FILES) -> StackSpec:
-    """Read the stack file of ``stack`` in ``folder``.
+def load(stack: str, folder: Path = STACK_FILES, *, target: str | None = None) -> StackSpec:
+    """Read the stack file of ``stack`` in ``folder``, as if it named ``target`` where one is given.
 
     Raises ``CrmError`` when there is no such stack, or its file is not what a stack file may be.
     """
-    return parse(read(stack, folder), stack)
+    config = read(stack, folder)
+    return parse(config if target is None else {**config, "target": target}, stack)
 
 
 def names(folder: Path = STACK_FILES) -> list[str]:

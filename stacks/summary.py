@@ -1,8 +1,11 @@
-"""The two pages for a reviewer: a picture of the stack, and its sizes on one page."""
+"""The two pages for a reviewer: a picture of the stack, and its sizes on one page.
+
+Where an autoscaler decides, sums are those of the most replicas there may be.
+"""
 
 from __future__ import annotations
 
-from stacks.plan import Plan, connections_wanted
+from stacks.plan import Plan, ScalePlan, connections_wanted
 
 
 def topology(plan: Plan) -> str:
@@ -13,12 +16,14 @@ def topology(plan: Plan) -> str:
         "",
         "```mermaid",
         "flowchart LR",
-        f'  people(["people"]) -->|"{edge.address}:{edge.port}"| edge',
+        f'  people(["people"]) -->|"{_door(plan)}"| edge',
         f'  edge["edge<br/>{edge.proxy}, {edge.algorithm}<br/>'
         f'{_size(edge.cpus, edge.memory_mib)}"]',
     ]
     for name in app.instances:
         label = f"{name}<br/>{app.workers} × {app.threads}<br/>{_size(app.cpus, app.memory_mib)}"
+        if app.scale:
+            label += f"<br/>{_scale(app.scale)}"
         lines += [f'  {_id(name)}["{label}"]', f"  edge --> {_id(name)}"]
     lines.append('  subgraph database["database: MySQL"]')
     for shard in database.shards:
@@ -45,7 +50,7 @@ def sizes(plan: Plan) -> str:
     edge, app, database, cache = plan.edge, plan.app, plan.database, plan.cache
     rows = [
         ("edge", edge.proxy, 1, edge.cpus, edge.memory_mib),
-        ("app", "Flask", len(app.instances), app.cpus, app.memory_mib),
+        ("app", "Flask", app.most, app.cpus, app.memory_mib),
     ]
     if not database.external:
         rows.append(("database", "MySQL", len(database.shards), database.cpus, database.memory_mib))
@@ -59,7 +64,7 @@ def sizes(plan: Plan) -> str:
         f"# Sizes of {plan.stack}",
         "",
         f"Target: {plan.target}. Owner: {plan.owner}. "
-        f"Entry: {edge.url} ({edge.proxy}, {edge.algorithm}).",
+        f"Entry: {_entry(plan)} ({edge.proxy}, {edge.algorithm}).",
         "",
         "| tier | runs | how many | CPUs each | MiB each |",
         "| --- | --- | ---: | ---: | ---: |",
@@ -68,6 +73,7 @@ def sizes(plan: Plan) -> str:
         "",
         "| what follows | value |",
         "| --- | --- |",
+        *([f"| app replicas | {_scale(app.scale)} |"] if app.scale else []),
         f"| app workers × threads, each replica | {app.workers} × {app.threads} |",
         f"| connections to each shard | {connections_wanted(app)} wanted, "
         f"{'the server decides' if database.external else database.max_connections} allowed |",
@@ -76,6 +82,32 @@ def sizes(plan: Plan) -> str:
         f"{cache.ttl_seconds} s |",
     ]
     return "\n".join([*lines, ""])
+
+
+def _scale(scale: ScalePlan) -> str:
+    return f"{scale.min} to {scale.max}, at {scale.cpu_percent} % CPU each"
+
+
+def _entry(plan: Plan) -> str:
+    """Where people find the stack; a cluster gives some of its addresses only later."""
+    if plan.target == "docker":
+        return plan.edge.url
+    kubernetes = plan.kubernetes
+    if kubernetes.expose == "ingress":
+        return f"http://{kubernetes.ingress_host}"
+    if kubernetes.expose == "node_port":
+        return f"node port {kubernetes.node_port or 'of the cluster’s choice'} of every node"
+    return f"the load balancer of Service edge in {kubernetes.namespace}, port {plan.edge.port}"
+
+
+def _door(plan: Plan) -> str:
+    if plan.target == "docker":
+        return f"{plan.edge.address}:{plan.edge.port}"
+    return {
+        "ingress": f"Ingress {plan.kubernetes.ingress_host}",
+        "node_port": f"node port {plan.kubernetes.node_port or ''}".rstrip(),
+        "load_balancer": f"load balancer:{plan.edge.port}",
+    }[plan.kubernetes.expose]
 
 
 def _orders(plan: Plan) -> str:

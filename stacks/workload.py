@@ -14,18 +14,25 @@ DATA_PATH = "/data"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Port:
-    """A TCP port a workload listens on; ``publish`` is the host address it is offered at."""
+    """A TCP port a workload listens on; ``publish`` is the host address it is offered at.
+    ``peers`` keeps it for the workload's own instances."""
 
     name: str
     number: int
     publish: str | None = None
+    peers: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Health:
-    """A command that succeeds when the workload can serve; times in seconds."""
+    """A command that succeeds when the workload can serve; times in seconds.
+
+    ``alive`` is asked, where it differs, by what restarts a workload that does not recover: a
+    failing dependency must not make it fail.
+    """
 
     command: tuple[str, ...]
+    alive: tuple[str, ...] | None = None
     interval_seconds: int = 2
     timeout_seconds: int = 3
     retries: int = 5
@@ -44,10 +51,23 @@ class Reload:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Data:
-    """A volume at ``/data``. ``protect`` keeps it when the stack is destroyed."""
+    """A volume at ``/data``. ``protect`` keeps it when the stack is destroyed; ``size_gib`` is
+    asked for where volumes have a size."""
 
     name: str
     protect: bool
+    size_gib: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scale:
+    """From ``min`` to ``max`` equal copies of the one instance, so many that each uses
+    ``cpu_percent`` of its ``cpus``. Each copy finds its own name in the variable ``name_env``."""
+
+    min: int
+    max: int
+    cpu_percent: int
+    name_env: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,9 +88,11 @@ class Workload:
 
     ``cpus`` are cores and ``memory_mib`` MiB, for each instance. ``files`` map names under
     ``FILES_PATH`` to text. ``reload`` of ``None`` means that a changed file replaces the instance.
-    ``stop_first`` says that an instance is stopped before its successor starts, as one that owns
-    a volume must be. ``after`` and ``connects_to`` name other workloads: what must be there
-    before, and what it may open connections to (networks follow from the latter).
+    ``stop_first`` says that an instance is stopped before its successor starts, as one that keeps
+    something must be. ``run_once`` is a job; ``schedule`` (a cron line, UTC) makes it run again at
+    these times. ``scale`` leaves the number of copies to an autoscaler. ``after`` and
+    ``connects_to`` name other workloads: what must be there before, and what it may open
+    connections to (networks follow from the latter).
     ``reaches_outside`` lets it open connections to what is not part of the stack.
     """
 
@@ -93,6 +115,8 @@ class Workload:
     stop_signal: str = "SIGTERM"
     stop_grace_seconds: int = 30
     run_once: bool = False
+    schedule: str | None = None
+    scale: Scale | None = None
     after: tuple[str, ...] = ()
     connects_to: tuple[str, ...] = ()
     reaches_outside: bool = False

@@ -128,7 +128,7 @@ class _Target:
             mine = _options(
                 parent=component,
                 depends_on=[image_resource, *before, *containers[-1:], files[1]],
-                delete_before_replace=workload.stop_first,
+                delete_before_replace=_goes_first(workload),
             )
             containers.append(self._container(workload, instance, image, files, mine))
         self._containers[workload.name] = containers
@@ -274,7 +274,7 @@ class _Target:
             lambda v: _short_hash({**shape, **labels, "health": str(workload.health)}, v)
         )
         name: pulumi.Input[str] = self._name(instance.name)
-        if not workload.stop_first:
+        if not _goes_first(workload):
             # The new one starts beside the old one, so it needs another name.
             name = shape_hash.apply(lambda h: f"{self._name(instance.name)}-{h}")
         volumes = [
@@ -317,6 +317,11 @@ class _Target:
             opts=options,
             **shape,
         )
+
+
+def _goes_first(workload: Workload) -> bool:
+    """Whether an instance goes before its successor comes: a published port is free only then."""
+    return workload.stop_first or any(port.publish for port in workload.ports)
 
 
 def _is_open(workload: Workload) -> bool:

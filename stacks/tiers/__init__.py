@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from stacks.plan import Plan
+from stacks.plan import Plan, qualified
 from stacks.tiers import app, cache, database, edge
 from stacks.workload import Workload
 
@@ -10,8 +10,11 @@ from stacks.workload import Workload
 def workloads(plan: Plan, files: Mapping[str, str], app_image: str) -> list[Workload]:
     """The one list of things to run, in an order in which each comes after what it needs.
 
-    ``files`` is the rendered tree; ``app_image`` the reference of the CRM's own image.
+    ``files`` is the rendered tree; ``app_image`` the reference of the CRM's own image, which
+    Docker builds where it runs and a cluster pulls from where the stack's images are.
     """
+    if plan.target == "kubernetes":
+        app_image = qualified(app_image, plan.registry)
     return [
         *database.workloads(plan, files),
         *cache.workloads(plan, files),

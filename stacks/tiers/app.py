@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from stacks.plan import Plan
 from stacks.tiers.probe import http_get
-from stacks.workload import Health, Instance, Port, Workload
+from stacks.workload import Health, Instance, Port, Scale, Workload
 
 _UID = 10001
 
@@ -24,7 +24,7 @@ def workloads(plan: Plan, files: Mapping[str, str], image: str) -> list[Workload
             image=image,
             command=("python3", "-m", "crm", "schema"),
             uid=_UID,
-            cpus=0.5,
+            cpus=0.25,
             memory_mib=128,
             instances=(Instance(name="schema", host="schema"),),
             env={"CRM_INSTANCE": "schema"},
@@ -49,7 +49,17 @@ def workloads(plan: Plan, files: Mapping[str, str], image: str) -> list[Workload
             files={"app.json": files["app/app.json"]},
             secrets=("cache_password", "database_app_password"),
             ports=(Port(name="http", number=app.port),),
-            health=Health(command=http_get(app.port, "/readyz")),
+            health=Health(
+                command=http_get(app.port, "/readyz"), alive=http_get(app.port, "/healthz")
+            ),
+            scale=Scale(
+                min=app.scale.min,
+                max=app.scale.max,
+                cpu_percent=app.scale.cpu_percent,
+                name_env="CRM_INSTANCE",
+            )
+            if app.scale
+            else None,
             after=("schema", *needs),
             connects_to=needs,
             reaches_outside=plan.database.external or plan.cache.external,

@@ -15,14 +15,14 @@ def workloads(plan: Plan, files: Mapping[str, str]) -> list[Workload]:
     port = cache.nodes[0].port
     ports = [Port(name="redis", number=port)]
     if cluster:
-        ports.append(Port(name="bus", number=port + 10000))
+        ports.append(Port(name="bus", number=port + 10000, peers=True))
     return [
         Workload(
             name="cache",
             tier="cache",
             image=cache.image,
             command=("sh", "/etc/crm/start.sh"),
-            uid=999,
+            uid=10003,
             cpus=cache.cpus,
             memory_mib=cache.memory_mib,
             instances=tuple(_instance(cache, node, files) for node in cache.nodes),

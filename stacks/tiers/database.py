@@ -18,7 +18,7 @@ def workloads(plan: Plan, files: Mapping[str, str]) -> list[Workload]:
             tier="database",
             image=database.image,
             command=("sh", "/etc/crm/start.sh"),
-            uid=999,
+            uid=10002,
             cpus=database.cpus,
             memory_mib=database.memory_mib,
             instances=tuple(
@@ -26,7 +26,7 @@ def workloads(plan: Plan, files: Mapping[str, str]) -> list[Workload]:
                     name=shard.name,
                     host=shard.host,
                     files={"my.cnf": files[f"mysql/{shard.name}/my.cnf"]},
-                    data=Data(name=shard.name, protect=True),
+                    data=Data(name=shard.name, protect=True, size_gib=database.storage_gib),
                 )
                 for shard in database.shards
             ),

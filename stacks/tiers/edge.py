@@ -11,13 +11,13 @@ def workloads(plan: Plan, files: Mapping[str, str]) -> list[Workload]:
     """One proxy. Changed files are validated, then reloaded: it is not replaced for them."""
     edge = plan.edge
     if edge.proxy == "haproxy":
-        name, uid = "haproxy.cfg", 99
+        name = "haproxy.cfg"
         validate = ("haproxy", "-c", "-f", f"{FILES_PATH}/{name}")
         command = ("haproxy", "-W", "-db", "-f", f"{FILES_PATH}/{name}")
         # The master re-executes itself on USR2 and old workers finish what they have.
         reload_signal, stop_signal = "SIGUSR2", "SIGUSR1"
     else:
-        name, uid = "nginx.conf", 101
+        name = "nginx.conf"
         validate = ("nginx", "-t", "-c", f"{FILES_PATH}/{name}")
         command = ("nginx", "-c", f"{FILES_PATH}/{name}", "-g", "daemon off;")
         reload_signal, stop_signal = "SIGHUP", "SIGQUIT"
@@ -27,7 +27,7 @@ def workloads(plan: Plan, files: Mapping[str, str]) -> list[Workload]:
             tier="edge",
             image=edge.image,
             command=command,
-            uid=uid,
+            uid=10004,
             cpus=edge.cpus,
             memory_mib=edge.memory_mib,
             instances=(Instance(name="edge", host="edge"),),
@@ -35,8 +35,6 @@ def workloads(plan: Plan, files: Mapping[str, str]) -> list[Workload]:
             ports=(Port(name="http", number=edge.port, publish=edge.address),),
             health=Health(command=http_get(edge.port, "/edge/healthz")),
             reload=Reload(validate=validate, signal=reload_signal),
-            # One address on one machine: the port is free only when the old one is gone.
-            stop_first=True,
             stop_signal=stop_signal,
             after=("app",),
             connects_to=("app",),

@@ -1,0 +1,224 @@
+"""What runs in a pod, by the rules of Pod Security's level "restricted".
+
+https://kubernetes.io/docs/concepts/security/pod-security-standards/
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from stacks.manifests.common import (
+    PULL_SECRET_OBJECT,
+    SERVICE_ACCOUNT,
+    cores,
+    labels,
+    mebibytes,
+    selector,
+)
+from stacks.plan import Plan
+from stacks.workload import DATA_PATH, FILES_PATH, Health, Instance, Workload
+
+_FILE_MODE = 0o440
+"""Read by the group alone, which is the pod's ``fsGroup``."""
+
+_DISK_REQUEST_MIB, _DISK_LIMIT_MIB = 64, 256
+"""Nothing writes to the node's disk but logs: five files of 10 MiB by the kubelet's default."""
+
+_ENDPOINT_SECONDS = 5
+"""How long the news that a pod goes may take to every node."""
+
+_MARGIN_SECONDS = 5
+
+
+def template(plan: Plan, workload: Workload, instance: Instance, files: str) -> dict[str, Any]:
+    """The pod of ``instance``; ``files`` is the name of the ConfigMap with its files."""
+    container = _container(workload, instance)
+    spec: dict[str, Any] = {
+        "serviceAccountName": SERVICE_ACCOUNT,
+        # Nothing in a pod talks to the API, nor finds others by environment variables.
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "securityContext": _pod_security(workload, instance),
+        "containers": [container],
+        "volumes": _volumes(workload, instance, files),
+        "terminationGracePeriodSeconds": _grace_seconds(workload),
+    }
+    if plan.kubernetes.pull_secret is not None:
+        spec["imagePullSecrets"] = [{"name": PULL_SECRET_OBJECT}]
+    if workload.reload is not None:
+        # A refused configuration stops the roll-out here, and the old pod keeps serving.
+        check = _container(workload, instance, plain=True)
+        check |= {"name": "validate", "command": list(workload.reload.validate)}
+        spec["initContainers"] = [check]
+    if workload.run_once:
+        spec["restartPolicy"] = "Never"
+    else:
+        spec["topologySpreadConstraints"] = [
+            {
+                "maxSkew": 1,
+                "topologyKey": place,
+                # A cluster of one node, or one with a node down, must still run all of it.
+                "whenUnsatisfiable": "ScheduleAnyway",
+                "labelSelector": {"matchLabels": selector(plan, workload.name)},
+            }
+            for place in ("kubernetes.io/hostname", "topology.kubernetes.io/zone")
+        ]
+    return {"metadata": {"labels": labels(plan, workload, instance)}, "spec": spec}
+
+
+def _pod_security(workload: Workload, instance: Instance) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "runAsNonRoot": True,
+        "runAsUser": workload.uid,
+        "runAsGroup": workload.uid,
+        "fsGroup": workload.uid,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    if instance.data is not None:
+        # Else every start would walk through all of the data.
+        found["fsGroupChangePolicy"] = "OnRootMismatch"
+    if any(port.number < 1024 for port in workload.ports):
+        # As Docker has it: a port below 1024 needs no capability.
+        found["sysctls"] = [{"name": "net.ipv4.ip_unprivileged_port_start", "value": "0"}]
+    return found
+
+
+def _container(workload: Workload, instance: Instance, *, plain: bool = False) -> dict[str, Any]:
+    """The container; ``plain`` leaves out what only a service has."""
+    memory = mebibytes(workload.memory_mib)
+    cpu = cores(workload.cpus)
+    container: dict[str, Any] = {
+        "name": workload.name,
+        "image": workload.image,
+        # Images are pinned, and on some nodes they are imported by hand.
+        "imagePullPolicy": "IfNotPresent",
+        "command": list(workload.command),
+        "resources": {
+            "requests": {
+                "cpu": cpu,
+                "memory": memory,
+                "ephemeral-storage": mebibytes(_DISK_REQUEST_MIB),
+            },
+            "limits": {
+                "cpu": cpu,
+                "memory": memory,
+                "ephemeral-storage": mebibytes(_DISK_LIMIT_MIB),
+            },
+        },
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+            "seccompProfile": {"type": "RuntimeDefault"},
+            "runAsNonRoot": True,
+        },
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "volumeMounts": [
+            {"name": "files", "mountPath": FILES_PATH, "readOnly": True},
+            *({"name": _tmpfs_name(p), "mountPath": p} for p in sorted(workload.tmpfs_mib)),
+            *([{"name": "data", "mountPath": DATA_PATH}] if instance.data else []),
+        ],
+    }
+    env = _env(workload, instance)
+    if env:
+        container["env"] = env
+    if plain:
+        return container
+    if workload.ports:
+        container["ports"] = [
+            {"name": port.name, "containerPort": port.number, "protocol": "TCP"}
+            for port in workload.ports
+        ]
+    if workload.health is not None:
+        container |= _probes(workload.health)
+    stop = _pre_stop(workload)
+    if stop:
+        container["lifecycle"] = {"preStop": {"exec": {"command": ["sh", "-c", stop]}}}
+    return container
+
+
+def _env(workload: Workload, instance: Instance) -> list[dict[str, Any]]:
+    env: list[dict[str, Any]] = [
+        {"name": name, "value": value}
+        for name, value in sorted({**workload.env, **instance.env}.items())
+    ]
+    if workload.scale is not None:
+        own_name = {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.name"}}
+        env.append({"name": workload.scale.name_env, "valueFrom": own_name})
+    return env
+
+
+def _volumes(workload: Workload, instance: Instance, files: str) -> list[dict[str, Any]]:
+    sources: list[dict[str, Any]] = [
+        {
+            "configMap": {
+                "name": files,
+                "items": [{"key": name, "path": name} for name in workload.files_of(instance)],
+            }
+        }
+    ]
+    if workload.secrets:
+        items = [{"key": name, "path": f"secrets/{name}"} for name in sorted(workload.secrets)]
+        sources.append({"secret": {"name": f"{workload.name}-secrets", "items": items}})
+    volumes: list[dict[str, Any]] = [
+        {"name": "files", "projected": {"defaultMode": _FILE_MODE, "sources": sources}}
+    ]
+    for path, size in sorted(workload.tmpfs_mib.items()):
+        volume = {"medium": "Memory", "sizeLimit": mebibytes(size)}
+        volumes.append({"name": _tmpfs_name(path), "emptyDir": volume})
+    if instance.data is not None:
+        claim = {"claimName": f"{instance.data.name}-data"}
+        volumes.append({"name": "data", "persistentVolumeClaim": claim})
+    return volumes
+
+
+def _tmpfs_name(path: str) -> str:
+    """``/run/crm`` → ``run-crm``."""
+    return path.strip("/").replace("/", "-")
+
+
+def _probes(health: Health) -> dict[str, Any]:
+    """When it has started, when it gets requests, when it is restarted.
+
+    The last is lenient: it is for what hangs, and a restart under load only makes more load.
+    """
+    ask = {
+        "exec": {"command": list(health.command)},
+        "periodSeconds": health.interval_seconds,
+        "timeoutSeconds": health.timeout_seconds,
+    }
+    return {
+        "startupProbe": ask
+        | {"failureThreshold": math.ceil(health.start_seconds / health.interval_seconds)},
+        "readinessProbe": ask | {"failureThreshold": health.retries},
+        "livenessProbe": {
+            "exec": {"command": list(health.alive or health.command)},
+            "periodSeconds": max(5, health.interval_seconds),
+            "timeoutSeconds": max(5, health.timeout_seconds),
+            "failureThreshold": max(6, health.retries),
+        },
+    }
+
+
+def _waits_for_endpoints(workload: Workload) -> bool:
+    """Whether requests still come for a while after it was told to stop."""
+    return bool(workload.ports) and not workload.stop_first
+
+
+def _pre_stop(workload: Workload) -> str:
+    """The script that runs before the kubelet sends SIGTERM; empty where there is none."""
+    steps = []
+    if _waits_for_endpoints(workload):
+        steps.append(f"sleep {_ENDPOINT_SECONDS}")
+    if workload.stop_signal != "SIGTERM":
+        # SIGTERM would cut its requests short, so it must be gone before that comes.
+        name = workload.stop_signal.removeprefix("SIG")
+        steps.append(f"kill -s {name} 1 && while kill -0 1; do sleep 0.2; done 2>/dev/null")
+    return " && ".join(steps)
+
+
+def _grace_seconds(workload: Workload) -> int:
+    """All of the preStop script counts as well."""
+    wait = _ENDPOINT_SECONDS if _waits_for_endpoints(workload) else 0
+    return workload.stop_grace_seconds + wait + _MARGIN_SECONDS

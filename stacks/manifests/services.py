@@ -1,0 +1,79 @@
+"""The names instances are reached by, and the one door from outside."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from stacks.manifests.common import metadata, selector
+from stacks.plan import Plan
+from stacks.workload import Instance, Workload
+
+_TYPES = {"load_balancer": "LoadBalancer", "node_port": "NodePort", "ingress": "ClusterIP"}
+
+
+def service(plan: Plan, workload: Workload, instance: Instance) -> dict[str, Any]:
+    """A Service named as others call ``instance``, in front of its pod."""
+    spec: dict[str, Any] = {
+        "type": "ClusterIP",
+        "selector": selector(plan, workload.name, instance.name),
+        "ports": [
+            {"name": port.name, "port": port.number, "targetPort": port.name, "protocol": "TCP"}
+            for port in workload.ports
+        ],
+    }
+    if workload.stop_first:
+        # The pod's own address: members of a cluster tell each other theirs, and meet before
+        # they are ready. Elsewhere the address stays the same, as proxies look it up once.
+        spec |= {"clusterIP": "None", "publishNotReadyAddresses": True}
+    if is_published(workload):
+        spec |= _published(plan, spec["ports"])
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": metadata(plan, instance.host, workload, instance),
+        "spec": spec,
+    }
+
+
+def is_published(workload: Workload) -> bool:
+    """Whether people come in by it."""
+    return any(port.publish for port in workload.ports)
+
+
+def _published(plan: Plan, ports: list[dict[str, Any]]) -> dict[str, Any]:
+    expose = plan.kubernetes.expose
+    found: dict[str, Any] = {"type": _TYPES[expose]}
+    if expose == "node_port" and plan.kubernetes.node_port is not None:
+        found["ports"] = [port | {"nodePort": plan.kubernetes.node_port} for port in ports]
+    if expose != "ingress":
+        # `Local` keeps the client's address, but only nodes with an edge then answer, and a node
+        # that has just lost it drops requests. So it is for those who choose by the address.
+        by_address = plan.edge.algorithm == "consistent_hash" and not plan.edge.hash_header
+        keep = by_address and expose == "load_balancer"
+        found["externalTrafficPolicy"] = "Local" if keep else "Cluster"
+    return found
+
+
+def ingress(plan: Plan, workload: Workload, instance: Instance) -> dict[str, Any]:
+    """HTTP for the stack's host name, by whatever serves Ingresses in the cluster."""
+    port = next(port for port in workload.ports if port.publish)
+    backend = {"service": {"name": instance.host, "port": {"name": port.name}}}
+    spec: dict[str, Any] = {
+        "rules": [
+            {
+                "host": plan.kubernetes.ingress_host,
+                "http": {"paths": [{"path": "/", "pathType": "Prefix", "backend": backend}]},
+            }
+        ]
+    }
+    if plan.kubernetes.ingress_class:
+        spec["ingressClassName"] = plan.kubernetes.ingress_class
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "Ingress",
+        # Not every kind of it says where it listens, so waiting for that might never end.
+        "metadata": metadata(
+            plan, instance.host, workload, instance, {"pulumi.com/skipAwait": "true"}
+        ),
+        "spec": spec,
+    }

@@ -1,0 +1,41 @@
+#!/bin/sh
+# Starts one MySQL server: makes its data directory once, sets its accounts at every start.
+set -eu
+umask 077
+
+data=/data/mysql
+mkdir -p /data/tmp
+if [ ! -d "$data" ]; then
+    # Made beside its final name and moved: a kill in the middle leaves nothing half made.
+    rm -rf "$data.new"
+    mysqld --defaults-file=/etc/crm/my.cnf --initialize-insecure --datadir="$data.new"
+    mv "$data.new" "$data"
+fi
+
+secret() { # an SQL string of a secret
+    printf "'%s'" "$(sed -e 's/\\/\\\\/g' -e "s/'/''/g" "/etc/crm/secrets/database_$1_password")"
+}
+
+# The server reads this before it accepts its first connection: no account is ever open, and a
+# new password needs nothing but a restart.
+cat >/run/crm/accounts.sql <<SQL
+SET SESSION sql_log_bin = 0;
+ALTER USER 'root'@'localhost' IDENTIFIED BY $(secret root);
+CREATE DATABASE IF NOT EXISTS crm CHARACTER SET utf8mb4;
+CREATE USER IF NOT EXISTS 'crm_owner'@'%';
+ALTER USER 'crm_owner'@'%' IDENTIFIED BY $(secret owner);
+GRANT ALL PRIVILEGES ON crm.* TO 'crm_owner'@'%';
+CREATE USER IF NOT EXISTS 'crm_app'@'%';
+ALTER USER 'crm_app'@'%' IDENTIFIED BY $(secret app);
+GRANT SELECT, INSERT, UPDATE, DELETE ON crm.* TO 'crm_app'@'%';
+SQL
+
+# For the health check, and for a person: mysql --defaults-file=/run/crm/client.cnf
+cat >/run/crm/client.cnf <<CLIENT
+[client]
+user=root
+password="$(sed -e 's/[\\"]/\\&/g' /etc/crm/secrets/database_root_password)"
+socket=/run/crm/mysqld.sock
+CLIENT
+
+exec mysqld --defaults-file=/etc/crm/my.cnf --init-file=/run/crm/accounts.sql
