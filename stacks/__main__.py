@@ -7,7 +7,7 @@ import pulumi
 from stacks import images, plan, render, secret_sources, stack_file, tiers
 from stacks.errors import CrmError
 from stacks.paths import ROOT
-from stacks.targets import docker, docker_checks
+from stacks.targets import choice
 
 
 def _config() -> dict[str, object]:
@@ -34,14 +34,9 @@ def main() -> None:
     planned = plan.make(stack, stack_file.parse(_config(), stack))
     files = render.Renderer().tree(planned)
     workloads = tiers.workloads(planned, files, images.app_reference(ROOT))
-    docker_checks.check(stack, workloads)
-    referenced = {
-        name: secret_sources.resolve(name, reference)
-        for name, reference in planned.secrets.items()
-        if reference is not None
-    }
-    docker.deploy(stack, planned.owner, workloads, planned.own_secrets, referenced)
-    pulumi.export("url", planned.edge.url)
+    choice.check(planned, workloads)
+    for name, value in choice.deploy(planned, workloads, secret_sources.of(planned)).items():
+        pulumi.export(name, value)
     pulumi.export("target", planned.target)
     pulumi.export("app_replicas", len(planned.app.instances))
     pulumi.export("shards", [shard.name for shard in planned.database.shards])

@@ -13,12 +13,15 @@ from dataclasses import replace
 
 from stacks import engines, images, plan, render, stack_file, tiers
 from stacks.errors import CrmError
-from stacks.paths import ROOT
+from stacks.paths import ROOT, stack_file_name
+from stacks.plan import Plan
 from stacks.results import Event, Result
 
 _SHOWN = ("create", "update", "replace", "delete")
 # What only groups other resources, or is the stack itself.
 _QUIET = ("pulumi:pulumi:", "crm:")
+# A kubelet's words for an image that it does not get.
+_CANNOT_PULL = ("ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "RegistryUnavailable")
 
 
 def run(verb: str, stack: str, *, engine: str, as_json: bool, yes: bool, delete_data: bool) -> int:
@@ -33,7 +36,7 @@ def run(verb: str, stack: str, *, engine: str, as_json: bool, yes: bool, delete_
         progress = _Progress()
         opened = engines.open_engine(stack, engine, progress)
         if verb in ("refresh", "destroy"):
-            _find_docker()
+            _find_target(stack)
         result = _decide(opened, verb, stack, progress, yes=yes, delete_data=delete_data)
     except CrmError as error:
         if as_json:
@@ -42,6 +45,8 @@ def run(verb: str, stack: str, *, engine: str, as_json: bool, yes: bool, delete_
         raise
     if verb == "destroy":
         result = replace(result, outputs={})
+    if any(word in result.message for word in _CANNOT_PULL):
+        result = replace(result, message=f"{result.message}; {_how_to_get_images(stack)}")
     if as_json:
         print(_json(_document(result)))
     else:
@@ -71,22 +76,49 @@ def outputs(stack: str, *, engine: str, as_json: bool) -> int:
 
 def _prepare(stack: str, *, pull: bool) -> None:
     """Refuse what cannot work before anything is touched, then see to the images."""
-    from stacks.targets import docker_checks
+    from stacks.targets import choice
 
     planned = plan.make(stack, stack_file.load(stack))
     files = render.Renderer().tree(planned)
     workloads = tiers.workloads(planned, files, images.app_reference(ROOT))
-    docker_checks.check(stack, workloads)
-    if pull:
+    _refuse_another_target(planned)
+    choice.check(planned, workloads)
+    # A cluster's nodes get their images by themselves: `crm images push` brings them in reach.
+    if pull and planned.target == "docker":
         for reference in dict.fromkeys(workload.image for workload in workloads):
             images.ensure(reference, _say)
 
 
-def _find_docker() -> None:
-    """Raise ``CrmError`` when Docker is away: a run that stops at its first step has begun."""
-    from stacks.targets import docker_host
+def _refuse_another_target(planned: Plan) -> None:
+    stack, there = planned.stack, engines.target_of(planned.stack)
+    if there not in (None, planned.target):
+        raise CrmError(
+            f"{stack_file_name(stack)}: crm:target: {stack} is deployed with target {there}, and "
+            "its data does not move along; deploy a copy of the stack file under another name, "
+            f"or write {there} again and run: crm destroy {stack} --delete-data"
+        )
 
-    docker_host.connect().close()
+
+def _how_to_get_images(stack: str) -> str:
+    if plan.make(stack, stack_file.load(stack)).registry is None:
+        return (
+            "nodes that were not given an image by hand must pull it: write crm:images.registry "
+            f"in {stack_file_name(stack)}, then run: crm images push {stack}"
+        )
+    return (
+        f"is it in the registry? put it there with: crm images push {stack}; a registry that "
+        "wants credentials gets them by crm:images.pull_secret"
+    )
+
+
+def _find_target(stack: str) -> None:
+    """Raise ``CrmError`` when the machine or the cluster is away: a run that stops at its first
+    step has begun."""
+    from stacks.targets import choice
+
+    there = engines.target_of(stack)
+    planned = plan.make(stack, stack_file.load(stack))
+    choice.find(there or planned.target, planned.kubernetes.context)
 
 
 def _decide(

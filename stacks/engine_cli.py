@@ -45,12 +45,14 @@ class CliEngine:
         backend: str,
         passphrase: str,
         on_event: Callable[[Event], None],
+        reasons: Callable[[str], list[str]] = lambda _stack: [],
     ) -> None:
         self._name = stack
         self._stack_file = stack_file
         self._config = LOCAL / "config" / stack_file.name
         self._owed = self._config.with_suffix(".unprotected")
         self._on_event = on_event
+        self._reasons = reasons
         self._started: dict[str, float] = {}
         self._messages: list[str] = []
         self._changes = dict.fromkeys(CHANGES, 0)
@@ -124,6 +126,8 @@ class CliEngine:
             failed = ""
         except CommandError as error:
             failed = " ".join(dict.fromkeys(self._messages)) or _last_words(str(error))
+            if recover:
+                failed = "; ".join([failed, *self._reasons(self._name)])
         return Result(
             result="failed" if failed else "succeeded",
             changes=dict(self._changes),

@@ -22,6 +22,7 @@ from docker.errors import NotFound
 from docker.models.containers import Container
 from pulumi import automation
 
+from stacks import engine_cli_cluster
 from stacks.errors import CrmError
 from stacks.pulumi_state.files import Store
 from stacks.targets import docker_host
@@ -51,10 +52,15 @@ def recover(backend: str, stack: automation.Stack) -> None:
     if not store.cli_locks() and not latest.get("pending_operations"):
         return
     stack.cancel()
-    client = docker_host.connect()
     state = stack.export_stack()
     deployment = dict(state.deployment or {})
     resources = list(deployment.get("resources") or [])
+    if engine_cli_cluster.is_meant(deployment):
+        engine_cli_cluster.put_right(deployment)
+        state.deployment = deployment
+        stack.import_stack(state)
+        return
+    client = docker_host.connect()
     if operations := deployment.pop("pending_operations", None):
         for operation in operations:
             _put_right(client, operation, resources)

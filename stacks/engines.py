@@ -11,7 +11,7 @@ import secrets
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from stacks import stack_file
 from stacks.errors import CrmError
@@ -75,17 +75,28 @@ def make_local() -> None:
 
 def maker_of(stack: str) -> Name | None:
     """The engine that made ``stack``, or ``None`` when there is no such state here."""
-    if not backend().startswith("file://"):
-        return None
-    store = Store(_folder(), stack)
-    try:
-        latest = store.read().get("latest")
-    except (ValueError, KeyError, TypeError) as error:
-        raise CrmError(f"{store.checkpoint}: this is no state of Pulumi's: {error}") from None
+    latest = _latest(stack)
     if not latest:
         return None  # As `pulumi stack init` leaves it: nobody has deployed anything yet.
     version = str((latest.get("manifest") or {}).get("version", ""))
     return "embedded" if version.startswith(_EMBEDDED_MARK) else "pulumi"
+
+
+def target_of(stack: str) -> str | None:
+    """The target that what the state knows of ``stack`` is on; ``None`` when it knows nothing."""
+    packages = {str(r.get("type")).partition(":")[0] for r in _latest(stack).get("resources") or ()}
+    return next((target for target in ("docker", "kubernetes") if target in packages), None)
+
+
+def _latest(stack: str) -> dict[str, Any]:
+    """What the state says, empty where there is none in a folder of this machine."""
+    if not backend().startswith("file://"):
+        return {}
+    store = Store(_folder(), stack)
+    try:
+        return store.read().get("latest") or {}
+    except (ValueError, KeyError, TypeError) as error:
+        raise CrmError(f"{store.checkpoint}: this is no state of Pulumi's: {error}") from None
 
 
 def _folder() -> Path:
@@ -130,8 +141,23 @@ def open_engine(stack: str, wanted: str, on_event: Callable[[Event], None]) -> E
     if name == "pulumi":
         from stacks.engine_cli import CliEngine
 
-        return CliEngine(stack, path, backend(), passphrase(), on_event)
+        return CliEngine(stack, path, backend(), passphrase(), on_event, _reasons)
     return _embedded(stack, path, on_event)
+
+
+def _reasons(stack: str) -> list[str]:
+    """What a cluster says of the pods of ``stack`` that are not ready; its provider says less."""
+    if target_of(stack) != "kubernetes":
+        return []
+    from stacks import plan
+    from stacks.targets import kubernetes_host
+
+    asked = plan.make(stack, stack_file.load(stack)).kubernetes
+    try:
+        cluster = kubernetes_host.connect(asked.context)
+        return cluster.reasons(asked.namespace, {kubernetes_host.STACK_LABEL: stack})
+    except CrmError:
+        return []  # The failure itself is told all the same.
 
 
 def _embedded(stack: str, path: Path, on_event: Callable[[Event], None]) -> Engine:

@@ -136,6 +136,8 @@ def _use(reference: str, present: Collection[str]) -> ImageUse:
         return ImageUse(reference, name, "present", "on this machine")
     if reference.startswith(f"{APP}:"):
         way = "built here from app/ when needed"
+    elif f"/{APP}:" in reference:
+        way = "`crm images push` puts it there"
     elif equivalent(reference) is not None:
         way = f"pulled when needed, else built here from {_imitated(reference)}"
     else:

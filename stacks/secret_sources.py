@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -9,10 +10,27 @@ import pulumi
 from msgspec import UNSET
 
 from stacks.errors import CrmError
+from stacks.manifests import PULL_SECRET
+from stacks.plan import Plan
 from stacks.spec import SecretReference
 from stacks.stack_file import NAMESPACE
 
 _LONGEST = 255  # MySQL's caching_sha2_password reads no more.
+
+
+def of(plan: Plan) -> dict[str, pulumi.Output[str]]:
+    """Every secret that ``plan`` takes from elsewhere, by name.
+
+    Raises ``CrmError`` when one is not there, or holds what it cannot be used for.
+    """
+    found = {
+        name: resolve(name, reference)
+        for name, reference in plan.secrets.items()
+        if reference is not None
+    }
+    if plan.target == "kubernetes" and plan.kubernetes.pull_secret is not None:
+        found[PULL_SECRET] = _registries(plan.kubernetes.pull_secret)
+    return found
 
 
 def resolve(name: str, reference: SecretReference) -> pulumi.Output[str]:
@@ -20,6 +38,33 @@ def resolve(name: str, reference: SecretReference) -> pulumi.Output[str]:
 
     Raises ``CrmError`` when it is not there, or holds what a service could not be given.
     """
+    text, where = _read(name, reference)
+    # Clients disagree on how other characters are sent, so the two ends would hash other bytes.
+    if not 0 < len(text) <= _LONGEST or not (text.isascii() and text.isprintable()):
+        raise CrmError(
+            f"{where}: the secret {name} is read from it; write one line of {_LONGEST} characters "
+            "at most there: letters without accents, digits, spaces and ASCII punctuation"
+        )
+    return pulumi.Output.secret(text)
+
+
+def _registries(reference: SecretReference) -> pulumi.Output[str]:
+    """Credentials of registries, as ``docker login`` writes them."""
+    text, where = _read("images.pull_secret", reference)
+    try:
+        entries = json.loads(text)["auths"]
+    except (ValueError, KeyError, TypeError):
+        entries = None
+    if not isinstance(entries, dict) or not entries:
+        raise CrmError(
+            f"{where}: images.pull_secret is read from it; put the content of the "
+            'config.json there that `docker login` wrote: {"auths": {"<registry>": …}}'
+        )
+    return pulumi.Output.secret(text)
+
+
+def _read(name: str, reference: SecretReference) -> tuple[str, str]:
+    """What ``reference`` leads to, and that place in words."""
     if reference.config is not UNSET:
         where = f"crm:{reference.config}"
         text = pulumi.runtime.get_config(f"{NAMESPACE}:{reference.config}")
@@ -28,21 +73,14 @@ def resolve(name: str, reference: SecretReference) -> pulumi.Output[str]:
                 f"{where}: the secret {name} is read from it, but it is not set; "
                 f"run: pulumi config set --secret {NAMESPACE}:{reference.config}"
             )
-    elif reference.env is not UNSET:
-        text, where = os.environ.get(reference.env, ""), f"the environment's {reference.env}"
-    else:
-        path = Path(str(reference.file)).expanduser()
-        where = f"the file {path}"
-        try:
-            text = path.read_text(encoding="utf-8", errors="replace").rstrip("\n")
-        except OSError as error:
-            raise CrmError(
-                f"{where}: the secret {name} cannot be read from it: {error.strerror}"
-            ) from None
-    # Clients disagree on how other characters are sent, so the two ends would hash other bytes.
-    if not 0 < len(text) <= _LONGEST or not (text.isascii() and text.isprintable()):
+        return text, where
+    if reference.env is not UNSET:
+        return os.environ.get(reference.env, ""), f"the environment's {reference.env}"
+    path = Path(str(reference.file)).expanduser()
+    where = f"the file {path}"
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").rstrip("\n"), where
+    except OSError as error:
         raise CrmError(
-            f"{where}: the secret {name} is read from it; write one line of {_LONGEST} characters "
-            "at most there: letters without accents, digits, spaces and ASCII punctuation"
-        )
-    return pulumi.Output.secret(text)
+            f"{where}: the secret {name} cannot be read from it: {error.strerror}"
+        ) from None

@@ -1,0 +1,55 @@
+"""The target a stack names, and nothing of the other: importing one costs a quarter of a second."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from stacks.plan import Plan
+from stacks.workload import Workload
+
+if TYPE_CHECKING:
+    import pulumi
+
+
+def check(plan: Plan, workloads: Sequence[Workload]) -> None:
+    """Raise ``CrmError`` when the target cannot be had or cannot carry the stack."""
+    if plan.target == "kubernetes":
+        from stacks.targets import kubernetes_checks
+
+        kubernetes_checks.check(plan, workloads)
+    else:
+        from stacks.targets import docker_checks
+
+        docker_checks.check(plan.stack, workloads)
+
+
+def find(target: str, context: str | None) -> None:
+    """Raise ``CrmError`` when the machine's Docker or the cluster of ``context`` is away."""
+    if target == "kubernetes":
+        from stacks.targets import kubernetes_host
+
+        kubernetes_host.connect(context)
+    else:
+        from stacks.targets import docker_host
+
+        docker_host.connect().close()
+
+
+def deploy(
+    plan: Plan, workloads: Sequence[Workload], secrets: Mapping[str, pulumi.Input[str]]
+) -> dict[str, pulumi.Input[str]]:
+    """Declare everything ``workloads`` need, each after what it comes after; returns the outputs
+    that are the target's to know.
+
+    ``secrets`` are the values of those the stack takes from elsewhere. All others are generated,
+    made once and kept, even when the stack is destroyed, as they open data that is.
+    """
+    if plan.target == "kubernetes":
+        from stacks.targets import kubernetes
+
+        return kubernetes.deploy(plan, workloads, secrets)
+    from stacks.targets import docker
+
+    docker.deploy(plan.stack, plan.owner, workloads, plan.own_secrets, secrets)
+    return {"url": plan.edge.url}
