@@ -138,9 +138,9 @@ def _render(options: argparse.Namespace) -> int:
 
 
 def _manifests(planned: Plan, files: Mapping[str, str]) -> dict[str, str]:
-    from stacks import images, manifests, tiers
+    from stacks import app_image, manifests, tiers
 
-    workloads = tiers.workloads(planned, files, images.app_reference())
+    workloads = tiers.workloads(planned, files, app_image.app_reference())
     return manifests.documents(manifests.manifests(planned, workloads))
 
 

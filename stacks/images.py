@@ -5,14 +5,13 @@ be reached its equivalent is built from Debian packages (see ``images_recipes``)
 image is always built here. Importing this module imports neither Docker nor Pulumi.
 """
 
-import hashlib
 import sys
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from stacks import paths
+from stacks.app_image import APP, app_files, app_reference
 from stacks.errors import CrmError
 from stacks.images_debian import Report
 from stacks.images_recipes import RECIPES, base_name, equivalent, is_present, service_of
@@ -34,7 +33,6 @@ __all__ = [
     "present_names",
 ]
 
-APP = "crm-app"
 APP_BASE = "debian:13.1-slim"
 """What the app's image is built on; with it come the Python and the glibc its wheels are for."""
 
@@ -52,32 +50,6 @@ class ImageUse:
     name: str
     state: Literal["present", "equivalent", "missing"]
     way: str
-
-
-def app_files(app: Path = paths.APP) -> Iterator[tuple[str, bytes]]:
-    """What the app's image is made of, sorted: (path inside ``app/``, content).
-
-    The same list is hashed for the tag and sent to the builder, so the tag cannot lie.
-    """
-    for path in sorted([app / "Dockerfile", app / "requirements.txt", *(app / "crm").rglob("*")]):
-        if "__pycache__" in path.parts or path.suffix == ".pyc" or path.is_dir():
-            continue
-        try:
-            yield path.relative_to(app).as_posix(), path.read_bytes()
-        except FileNotFoundError:
-            raise CrmError(
-                f"{path}: missing, and the app's image is made from it; "
-                "get it back with: git checkout -- app"
-            ) from None
-
-
-def app_reference(root: Path = paths.ROOT) -> str:
-    """``crm-app:<12 hex of the content of app/>``; no clock, no file times, no bytecode in it."""
-    digest = hashlib.sha256()
-    for name, content in app_files(root / "app"):
-        digest.update(f"{name}\0{len(content)}\0".encode())
-        digest.update(content)
-    return f"{APP}:{digest.hexdigest()[:12]}"
 
 
 def choose(reference: str, present: Collection[str]) -> str:

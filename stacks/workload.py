@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 FILES_PATH = "/etc/crm"
 """Where a workload finds its rendered files, and its secrets under ``secrets/``."""
@@ -12,8 +13,7 @@ DATA_PATH = "/data"
 """Where a workload with ``data`` finds its volume."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Port:
+class Port(Struct, frozen=True, kw_only=True):
     """A TCP port a workload listens on; ``publish`` is the host address it is offered at.
     ``peers`` keeps it for the workload's own instances."""
 
@@ -23,8 +23,7 @@ class Port:
     peers: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Health:
+class Health(Struct, frozen=True, kw_only=True):
     """A command that succeeds when the workload can serve; times in seconds.
 
     ``alive`` is asked, where it differs, by what restarts a workload that does not recover: a
@@ -40,8 +39,7 @@ class Health:
     """How long it may take to become healthy for the first time."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reload:
+class Reload(Struct, frozen=True, kw_only=True):
     """How changed files take effect without a restart: ``validate`` runs on the new files in a
     container of their own; if it succeeds they are put in place and ``signal`` is sent."""
 
@@ -49,8 +47,7 @@ class Reload:
     signal: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Data:
+class Data(Struct, frozen=True, kw_only=True):
     """A volume at ``/data``. ``protect`` keeps it when the stack is destroyed; ``size_gib`` is
     asked for where volumes have a size."""
 
@@ -59,8 +56,7 @@ class Data:
     size_gib: int = 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scale:
+class Scale(Struct, frozen=True, kw_only=True):
     """From ``min`` to ``max`` equal copies of the one instance, so many that each uses
     ``cpu_percent`` of its ``cpus``. Each copy finds its own name in the variable ``name_env``."""
 
@@ -70,8 +66,7 @@ class Scale:
     name_env: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Instance:
+class Instance(Struct, frozen=True, kw_only=True):
     """One running copy. ``host`` is the name others reach it by; ``files`` (name → text) are its
     own, beside those of its workload."""
 
@@ -82,8 +77,7 @@ class Instance:
     data: Data | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Workload:
+class Workload(Struct, frozen=True, kw_only=True):
     """A service or a job and everything a target needs to run it.
 
     ``cpus`` are cores and ``memory_mib`` MiB, for each instance. ``files`` map names under
