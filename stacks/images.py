@@ -8,7 +8,6 @@ image is always built here. Importing this module imports neither Docker nor Pul
 import sys
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from stacks.app_image import APP, app_files, app_reference
