@@ -49,7 +49,7 @@ def authority(name: str) -> Pair:
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     builder = (
-        _builder(subject, subject, key)
+        _builder(subject, subject, key.public_key(), key)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(_usage(signs=True), critical=True)
     )
@@ -62,7 +62,7 @@ def issue(signer: Pair, name: str, groups: Sequence[str] = (), hosts: Sequence[s
     attributes = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, group) for group in groups]
     subject = x509.Name([*attributes, x509.NameAttribute(NameOID.COMMON_NAME, name)])
     purposes = [ExtendedKeyUsageOID.CLIENT_AUTH]
-    builder = _builder(subject, signer.certificate.subject, key)
+    builder = _builder(subject, signer.certificate.subject, key.public_key(), signer.key)
     if hosts:
         purposes.append(ExtendedKeyUsageOID.SERVER_AUTH)
         names = x509.SubjectAlternativeName([_host(host) for host in hosts])
@@ -76,7 +76,10 @@ def issue(signer: Pair, name: str, groups: Sequence[str] = (), hosts: Sequence[s
 
 
 def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey
+    subject: x509.Name,
+    issuer: x509.Name,
+    key: ec.EllipticCurvePublicKey,
+    signer: ec.EllipticCurvePrivateKey,
 ) -> x509.CertificateBuilder:
     # Begun an hour ago: a clock that is set back a little must not refuse it.
     begin = datetime.datetime.now(datetime.UTC) - datetime.timedelta(hours=1)
@@ -84,10 +87,16 @@ def _builder(
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(issuer)
-        .public_key(key.public_key())
+        .public_key(key)
         .serial_number(x509.random_serial_number())
         .not_valid_before(begin)
         .not_valid_after(begin + VALID)
+        # Python 3.13 trusts no certificate without these two.
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()),
+            critical=False,
+        )
     )
 
 

@@ -52,6 +52,7 @@ class Cluster:
     def __init__(self, root: Path = paths.ROOT, say: Say = silent) -> None:
         self.place = place.Place(root)
         self.say = say
+        self._parent: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Cluster:
         self.start()
@@ -159,7 +160,7 @@ class Cluster:
         self._write_folder(built, address)
         self._record_write(address=address)
         machine.make_cgroups(self.place)
-        parent = self._launch(built, address, gateway)
+        self._parent = parent = self._launch(built, address, gateway)
         first = self._first_process(parent)
         self._record_write(address=address, pid=first)
         machine.make_link(self.place, gateway, first)
@@ -196,8 +197,8 @@ class Cluster:
                     *(sys.executable, "-B", "-m", "tests.cluster.node"),
                     *(str(self.place.folder), str(built), address, gateway),
                 ],
-                cwd=self.place.root,
-                env={**os.environ, "PYTHONPATH": str(self.place.root)},
+                cwd=paths.ROOT,
+                env={**os.environ, "PYTHONPATH": str(paths.ROOT)},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -225,8 +226,9 @@ class Cluster:
             if parent.poll() is not None:
                 raise CrmError(f"the node ended while {what} was waited for: {self._said('node')}")
             if time.monotonic() > deadline:
-                kept = self._keep_logs()
-                raise CrmError(f"{what}: not there after {START_SECONDS} s; {last}; logs: {kept}")
+                raise CrmError(
+                    f"{what}: not there after {START_SECONDS} s; {last}; logs: {self.place.logs}"
+                )
             time.sleep(0.3)
 
     def _apply(self) -> bool:
@@ -243,9 +245,6 @@ class Cluster:
         lines = log.read_text(errors="replace").strip().splitlines() if log.exists() else []
         return lines[-1] if lines else "it said nothing"
 
-    def _keep_logs(self) -> Path:
-        return self.place.logs
-
     def _clean(self) -> None:
         """End and remove everything of this checkout's cluster, recorded or not, but the logs."""
         with suppress(CrmError, ProcessLookupError):
@@ -254,6 +253,9 @@ class Cluster:
             if pid in machine.members(self.place):
                 os.kill(pid, signal.SIGKILL)
         machine.kill_members(self.place)
+        if self._parent is not None:
+            self._parent.wait(machine.GONE_SECONDS)
+            self._parent = None
         machine.remove_link(self.place)
         machine.remove_cgroups(self.place)
         if self.place.folder.exists():
@@ -279,24 +281,27 @@ class Cluster:
 
     def load_images(self, references: Iterable[str]) -> None:
         """Bring images from this machine's Docker; those that are there already are skipped."""
-        import docker
-        from docker.errors import DockerException, ImageNotFound
+        from docker.errors import APIError, ImageNotFound
+
+        from stacks.images_build import docker_client
 
         loaded = self._loaded()
-        try:
-            with docker.from_env() as client:  # type: ignore[attr-defined]
-                for reference in references:
+        with docker_client() as client:
+            for reference in references:
+                try:
                     image = client.images.get(reference)
                     if loaded.get(reference) == image.id:
                         continue
                     self._import(image.save(chunk_size=1 << 20, named=reference), reference)
-                    loaded[reference] = image.id
-                    file = self.place.folder / "images.json"
-                    file.write_text(json.dumps(loaded), encoding="utf-8")
-        except ImageNotFound:
-            raise CrmError(f"image {reference}: not on this machine; see `crm images`") from None
-        except DockerException as error:
-            raise CrmError(f"Docker does not answer, and images come from it: {error}") from error
+                except ImageNotFound:
+                    raise CrmError(
+                        f"image {reference}: not on this machine; see `crm images`"
+                    ) from None
+                except APIError as error:
+                    raise CrmError(f"image {reference}: Docker refuses it: {error}") from error
+                loaded[reference] = str(image.id)
+                file = self.place.folder / "images.json"
+                file.write_text(json.dumps(loaded), encoding="utf-8")
 
     def _loaded(self) -> dict[str, str]:
         """Reference → the image's id, of those brought since the start."""
