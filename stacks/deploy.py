@@ -201,6 +201,8 @@ class _Progress:
         detail = f" ({event.detail})" if event.detail else ""
         if event.status == "begin":
             _say(what + detail if self.planning else f"{what}{detail} …")
+        elif event.status == "waiting":
+            _say(f"{what}: waiting for {event.detail}")
         elif not self.planning:
             mark = "failed" if event.status == "failed" else "done"
             _say(f"{what} {mark} in {event.seconds:.1f} s")

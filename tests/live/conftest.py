@@ -6,7 +6,13 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.cluster.cluster import Cluster
+from tests.cluster.fixture import cluster
+from tests.live import kubernetes_stack
+from tests.live.kubernetes_stack import KubernetesStack
 from tests.live.stack import Stack, deployed
+
+__all__ = ["cluster"]
 
 
 @pytest.fixture(scope="session")
@@ -30,9 +36,19 @@ def vertical(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         yield stack
 
 
-@pytest.fixture(params=["dev", "horizontal", "vertical"])
+@pytest.fixture(scope="session")
+def kubernetes(
+    tmp_path_factory: pytest.TempPathFactory, cluster: Cluster
+) -> Iterator[KubernetesStack]:
+    """``kubernetes``: what ``horizontal`` is, on the cluster for tests."""
+    folder = tmp_path_factory.mktemp("kubernetes") / "project"
+    with kubernetes_stack.deployed(folder, cluster) as stack:
+        yield stack
+
+
+@pytest.fixture(params=["dev", "horizontal", "vertical", "kubernetes"])
 def any_stack(request: pytest.FixtureRequest) -> Stack:
-    """Each of the three in turn."""
+    """Each of the four in turn."""
     stack = request.getfixturevalue(request.param)
     assert isinstance(stack, Stack)
     return stack

@@ -15,6 +15,14 @@ from tests.live.stack import Stack
 pytestmark = pytest.mark.live
 
 
+@pytest.fixture(params=["dev", "horizontal", "vertical"])
+def any_stack(request: pytest.FixtureRequest) -> Stack:
+    """Each of those on this machine in turn."""
+    stack = request.getfixturevalue(request.param)
+    assert isinstance(stack, Stack)
+    return stack
+
+
 def test_second_up_changes_nothing(any_stack: Stack) -> None:
     changes = any_stack.up()
     assert changes.pop("same") > 30
