@@ -10,11 +10,12 @@ CRM := .venv/bin/crm
 BOOTSTRAP := $(PYTHON) -m stacks.bootstrap
 
 .DEFAULT_GOAL := help
-.PHONY: help up down preview outputs test lint render golden bench clean python base dev
+.PHONY: help up down preview outputs test lint render golden bench cluster cluster-down clean \
+  python base dev
 
 help: ## Show this list
 	@echo "Usage: make <verb> [STACK=dev]   (stacks: stacks/config/Pulumi.<stack>.yaml)"
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s  %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s  %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo "YES=1 asks nothing; PYTHON=python3.12 names the Python to begin with."
 
 up: python ## From nothing to a running CRM; prints its URL
@@ -52,6 +53,13 @@ golden: base ## Refresh the reviewed trees under tests/golden
 bench: python ## Measure rendering, preview and a no-op up
 	@$(BOOTSTRAP) test
 	@.venv/bin/python -m tests.bench $(ARGS)
+
+cluster: python ## Start a Kubernetes for tests on this machine (root; `make test` has its own)
+	@$(BOOTSTRAP) cluster
+	@.venv/bin/python -m tests.cluster up
+
+cluster-down: base ## Stop it, and remove all of it
+	@.venv/bin/python -m tests.cluster down
 
 clean: ## Remove the environment and caches; state, secrets and what runs stay
 	@rm -rf .venv .crm/cache .crm/rendered .mypy_cache .ruff_cache .pytest_cache *.egg-info

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from stacks import paths
-from stacks.bootstrap_plan import Facts, Verb, extras, needs_docker
+from stacks.bootstrap_plan import Facts, Verb, extras, needs_cluster, needs_docker, needs_images
 from stacks.errors import CrmError
 
 ENVIRONMENT = paths.ROOT / ".venv"
@@ -35,10 +35,11 @@ def gather(verb: Verb, stack: str | None) -> Facts:
     if needs_docker(verb):
         docker, detail = docker_state()
     images: tuple[str, ...] | None = ()
-    if needs_docker(verb):
+    if needs_images(verb):
         known = environment == "ready" and docker == "answers"
         images = missing_images(stack) if known else None
     missing = images is None or any(not name.startswith("crm-app:") for name in images)
+    cluster = cluster_needs() if needs_cluster(verb) else {}
     return Facts(
         verb=verb,
         stack=stack,
@@ -51,10 +52,13 @@ def gather(verb: Verb, stack: str | None) -> Facts:
         docker=docker,
         docker_detail=detail,
         images=images,
-        registry=registry_answers() if missing and needs_docker(verb) else None,
+        registry=registry_answers() if missing and needs_images(verb) else None,
         debootstrap=shutil.which("debootstrap") is not None,
         free_bytes=min(free_bytes(paths.ROOT), free_bytes(Path("/var/lib/docker"))),
         pulumi=shutil.which("pulumi") is not None,
+        cluster_packages=tuple(cluster.get("packages", ())),
+        cluster_go=cluster.get("go", ""),
+        cluster_built=cluster.get("built", True),
     )
 
 
@@ -137,6 +141,15 @@ def missing_images(stack: str | None) -> tuple[str, ...]:
         raise CrmError(done.stderr.strip().removeprefix("error: ") or f"{command} failed")
     uses = json.loads(done.stdout)["images"]
     return tuple(str(use["reference"]) for use in uses if use["state"] == "missing")
+
+
+def cluster_needs() -> dict[str, Any]:
+    """What the Kubernetes for tests lacks; asked of the tests, of which the platform knows none."""
+    command = [sys.executable, "-m", "tests.cluster.needs"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=paths.ROOT)
+    if done.returncode != 0:
+        raise CrmError(f"`{' '.join(command)}` failed: {done.stderr.strip()}")
+    return dict(json.loads(done.stdout))
 
 
 def registry_answers() -> bool:

@@ -19,7 +19,7 @@ from stacks.bootstrap_facts import (
     missing_images,
     read_stamp,
 )
-from stacks.bootstrap_plan import Action, Facts, Step, extras
+from stacks.bootstrap_plan import Action, Facts, Step, cluster_packages, extras
 from stacks.errors import CrmError
 from stacks.images_debian import last_error
 
@@ -33,7 +33,7 @@ def carry_out(facts: Facts, steps: Sequence[Step], say: Callable[..., None] = pr
     for number, step in enumerate(steps, 1):
         label = f"[{number}/{len(steps)}] {step.title}"
         started = time.monotonic()
-        streams = step.action == "images"
+        streams = step.action in {"images", "cluster"}
         say(f"{label} ...", end="\n" if streams else " ", flush=True)
         try:
             _ACTIONS[step.action](facts)
@@ -140,6 +140,33 @@ def make_images(facts: Facts) -> None:
         raise CrmError(done.stderr.decode(errors="replace").strip().removeprefix("error: "))
 
 
+def install_cluster_packages(facts: Facts) -> None:
+    """What Kubernetes' programs stand on; a service that came with it is not left running."""
+    served = Path("/lib/systemd/system/etcd.service").exists()
+    apt_install(cluster_packages(facts))
+    if facts.systemd and not served:
+        run(["systemctl", "disable", "--now", "etcd"], required=False)
+
+
+def install_go(facts: Facts) -> None:
+    python = ENVIRONMENT / "bin" / "python"
+    pip = [str(python), "-m", "pip", "install", "--quiet", "--no-input", "--retries", "2"]
+    run(
+        [*pip, "--disable-pip-version-check", facts.cluster_go],
+        way_out=f"install Go yourself, as new as {facts.cluster_go}, and have it on PATH",
+    )
+
+
+def build_cluster(facts: Facts) -> None:
+    """Have Kubernetes built in the new environment's own hands; it says how far it is."""
+    command = [str(ENVIRONMENT / "bin" / "python"), "-m", "tests.cluster.build"]
+    done = subprocess.run(
+        command, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, check=False, cwd=paths.ROOT
+    )
+    if done.returncode != 0:
+        raise CrmError(done.stderr.decode(errors="replace").strip().removeprefix("error: "))
+
+
 def apt_install(packages: Sequence[str], optional: Sequence[str] = ()) -> None:
     """Install Debian packages without questions; ``optional`` ones only where they exist."""
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "NEEDRESTART_MODE": "a"}
@@ -212,4 +239,7 @@ _ACTIONS: dict[Action, Callable[[Facts], None]] = {
     "daemon": start_daemon,
     "debootstrap": install_debootstrap,
     "images": make_images,
+    "cluster-packages": install_cluster_packages,
+    "go": install_go,
+    "cluster": build_cluster,
 }

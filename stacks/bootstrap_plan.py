@@ -10,8 +10,18 @@ GIB = 1024**3
 DISK_GIB = 6
 """Room for packages, images, volumes and the Python environment, measured at 3.5 GiB."""
 
-Verb = Literal["up", "test", "dev", "base"]
-Action = Literal["python", "environment", "docker", "daemon", "debootstrap", "images"]
+Verb = Literal["up", "test", "cluster", "dev", "base"]
+Action = Literal[
+    "python",
+    "environment",
+    "docker",
+    "daemon",
+    "debootstrap",
+    "images",
+    "cluster-packages",
+    "go",
+    "cluster",
+]
 
 
 @dataclass(frozen=True)
@@ -22,7 +32,8 @@ class Facts:
     refuses this user), "elsewhere" (the client reaches one through a context, programs do not),
     "remote" (``DOCKER_HOST`` names one that does not answer). ``environment``: "ready", "absent",
     "stale" (to be completed) or "broken" (to be made anew). ``images``: the missing ones, None when
-    they cannot be known yet. ``registry``: None when nobody had to ask.
+    they cannot be known yet. ``registry``: None when nobody had to ask. ``cluster_*``: what the
+    Kubernetes for tests lacks: Debian packages, a Go (as pip knows it), its built programs.
     """
 
     verb: Verb
@@ -40,6 +51,9 @@ class Facts:
     debootstrap: bool = True
     free_bytes: int = 100 * GIB
     pulumi: bool = True
+    cluster_packages: tuple[str, ...] = ()
+    cluster_go: str = ""
+    cluster_built: bool = True
 
 
 @dataclass(frozen=True)
@@ -62,11 +76,24 @@ class Step:
 
 def extras(verb: Verb) -> str:
     """The optional dependencies a verb needs in the environment: people who deploy need none."""
-    return "" if verb in {"up", "base"} else "dev"
+    return "" if verb in {"up", "base", "cluster"} else "dev"
 
 
 def needs_docker(verb: Verb) -> bool:
+    return verb in {"up", "test", "cluster"}
+
+
+def needs_images(verb: Verb) -> bool:
     return verb in {"up", "test"}
+
+
+def needs_cluster(verb: Verb) -> bool:
+    return verb in {"test", "cluster"}
+
+
+def can_have_cluster(facts: Facts) -> bool:
+    """Kubernetes' tests are skipped, with the reason, where their cluster cannot be had."""
+    return facts.root and (facts.apt or not facts.cluster_packages)
 
 
 def plan(facts: Facts) -> list[Step]:
@@ -90,13 +117,47 @@ def plan(facts: Facts) -> list[Step]:
         log = "" if facts.systemd else " (log: .crm/dockerd.log)"
         row = Row("Docker's daemon", f"{how}{log}", True)
         steps.append(Step("daemon", f"Docker's daemon: {how}", (row,)))
-    if facts.images == ():
-        return steps
-    if facts.registry is False and not facts.debootstrap:
-        row = Row("debootstrap", "Debian package debootstrap (makes the base image)", True)
-        steps.append(Step("debootstrap", "debootstrap: apt-get install debootstrap", (row,)))
-    steps.append(Step("images", "Images", tuple(_image_rows(facts))))
+    if facts.images != ():
+        if facts.registry is False and not facts.debootstrap:
+            row = Row("debootstrap", "Debian package debootstrap (makes the base image)", True)
+            steps.append(Step("debootstrap", "debootstrap: apt-get install debootstrap", (row,)))
+        steps.append(Step("images", "Images", tuple(_image_rows(facts))))
+    if needs_cluster(facts.verb) and (can_have_cluster(facts) or facts.verb == "cluster"):
+        steps += _cluster_steps(facts)
     return steps
+
+
+def _cluster_steps(facts: Facts) -> list[Step]:
+    steps = []
+    if packages := cluster_packages(facts):
+        names = " ".join(packages)
+        rows = tuple(
+            Row(f"{CLUSTER_PARTS.get(name, name)}, for Kubernetes", f"Debian package {name}", True)
+            for name in packages
+        )
+        steps.append(Step("cluster-packages", f"Kubernetes: apt-get install {names}", rows))
+    if facts.cluster_go:
+        source = f"package index: pip install {facts.cluster_go}, into .venv"
+        row = Row("Go, to build Kubernetes", source, False)
+        steps.append(Step("go", f"Go: pip install {facts.cluster_go}", (row,)))
+    if not facts.cluster_built:
+        source = "built here from Go modules, about ten minutes on two cores"
+        row = Row("Kubernetes, for tests", source, False)
+        steps.append(Step("cluster", "Kubernetes, built from Go modules", (row,)))
+    return steps
+
+
+def cluster_packages(facts: Facts) -> list[str]:
+    """The Debian packages to install for Kubernetes, besides those docker.io brings."""
+    brought = {"containerd", "runc", "iptables"} if facts.docker == "absent" else set()
+    return [name for name in facts.cluster_packages if name not in brought]
+
+
+CLUSTER_PARTS = {
+    "etcd-server": "etcd",
+    "containernetworking-plugins": "Network plugins",
+}
+"""Debian package → what people call it, where that is something else."""
 
 
 def _image_rows(facts: Facts) -> list[Row]:
@@ -138,6 +199,16 @@ def obstacles(facts: Facts, steps: list[Step]) -> list[str]:
             else "install Python 3.11 or later with its venv and ensurepip modules"
         )
         found.append(f"Python {facts.python} here cannot make environments: {way}; {again}")
+    if facts.verb == "cluster" and not facts.root:
+        found.append(
+            "Kubernetes in namespaces of its own needs root: run `sudo make cluster`, "
+            "and `sudo make cluster-down` to stop it"
+        )
+    elif facts.verb == "cluster" and not can_have_cluster(facts):
+        found.append(
+            f"this is not Debian, and {', '.join(facts.cluster_packages)} are Debian's names for "
+            f"what Kubernetes needs here: install them by this system's own means, {again}"
+        )
     # While the images are not known they may all be here; if not, making them says the same.
     pulled = [name for name in facts.images or () if not name.startswith("crm-app:")]
     if pulled and facts.registry is False:
@@ -199,7 +270,8 @@ def command(facts: Facts) -> str:
     """What the person typed, as far as it can be told."""
     if facts.verb == "up":
         return "make up" if facts.stack in {None, "dev"} else f"make up STACK={facts.stack}"
-    return {"test": "make test", "dev": "make lint", "base": "make render"}[facts.verb]
+    rest = {"test": "make test", "dev": "make lint", "base": "make render"}
+    return rest.get(facts.verb, f"make {facts.verb}")
 
 
 def table(facts: Facts, steps: list[Step]) -> str:
@@ -212,9 +284,9 @@ def table(facts: Facts, steps: list[Step]) -> str:
     first, second = (max(len(line[column]) for line in lines) for column in (0, 1))
     text = [f"Missing for `{command(facts)}`:", ""]
     text += [f"  {a:<{first}}  {b:<{second}}  {c}" for a, b, c in lines]
-    if facts.images is None and facts.registry is None and needs_docker(facts.verb):
+    if facts.images is None and facts.registry is None and needs_images(facts.verb):
         text += ["", "  Images that no registry can give are built here from Debian packages."]
-    if needs_docker(facts.verb) and not facts.pulumi:
+    if needs_images(facts.verb) and not facts.pulumi:
         text += ["", f"  {ENGINE_NOTE[0].upper()}{ENGINE_NOTE[1:]}."]
     return "\n".join(text)
 
@@ -229,5 +301,7 @@ def ready_line(facts: Facts) -> str:
     """The one line when nothing is missing."""
     if not needs_docker(facts.verb):
         return "Ready: Python environment."
+    if not needs_images(facts.verb):
+        return f"Ready: Python environment, Docker {facts.docker_detail}, Kubernetes' programs."
     engine = "Pulumi CLI" if facts.pulumi else ENGINE_NOTE
     return f"Ready: Python environment, Docker {facts.docker_detail}, images; {engine}."

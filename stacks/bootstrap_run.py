@@ -12,7 +12,7 @@ from stacks.bootstrap_install import carry_out
 from stacks.bootstrap_plan import Verb, obstacles, plan, ready_line, table
 from stacks.errors import CrmError
 
-USAGE = "usage: python3 -m stacks.bootstrap up [STACK] | test | dev | base"
+USAGE = "usage: python3 -m stacks.bootstrap up [STACK] | test | cluster | dev | base"
 
 
 def bootstrap(verb: Verb, stack: str | None) -> bool:
@@ -66,7 +66,7 @@ def run(words: Sequence[str]) -> int:
                 done = bootstrap("up", "dev")
             case ["up", stack]:
                 done = bootstrap("up", stack)
-            case ["test" | "dev" | "base" as verb]:
+            case ["test" | "cluster" | "dev" | "base" as verb]:
                 done = bootstrap(verb, None)
             case _:
                 print(USAGE, file=sys.stderr)

@@ -377,5 +377,5 @@ def test_make_with_an_old_python_says_so(checkout: Path) -> None:
 def test_make_help_lists_every_verb(checkout: Path) -> None:
     listed = {line.split()[0] for line in make(checkout).stdout.splitlines() if line[:2] == "  "}
     verbs = {"up", "down", "preview", "outputs", "test", "lint", "render", "golden", "bench"}
-    assert listed == verbs | {"help", "clean"}
+    assert listed == verbs | {"cluster", "cluster-down", "help", "clean"}
     assert not (checkout / ".crm").exists()

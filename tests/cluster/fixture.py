@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 import pytest
 
+from tests.cluster import needs
 from tests.cluster.build import build
 from tests.cluster.cluster import Cluster
 
@@ -18,8 +18,8 @@ def say(line: str) -> None:
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
     """This checkout's cluster. One that `make cluster` started is used, and left running."""
-    if os.geteuid() != 0:
-        pytest.skip("Kubernetes in namespaces of its own needs root")
+    if reason := needs.obstacle():
+        pytest.skip(reason)
     build(say)
     found = Cluster(say=say)
     if found.is_running():

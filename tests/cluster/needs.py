@@ -40,6 +40,16 @@ def debian_packages() -> list[str]:
     )
 
 
+def obstacle() -> str:
+    """Why no cluster can be had here, for a test to skip with; "" when one can."""
+    if os.geteuid() != 0:
+        return "Kubernetes in namespaces of its own needs root: sudo make test"
+    missing = debian_packages()
+    if missing and shutil.which("apt-get") is None:
+        return f"not Debian, and these are missing (Debian's names): {', '.join(missing)}"
+    return ""
+
+
 def find_go() -> str | None:
     """A ``go`` that is new enough: on PATH, at its usual place, or in the environment."""
     places = (
