@@ -349,13 +349,13 @@ class Cluster:
 
 def quantity(text: str | float) -> float:
     """A Kubernetes quantity such as ``250m``, ``3Gi`` or ``2`` as a number."""
-    parts = re.fullmatch(r"([\d.]+(?:e\d+)?)([numkMGTPE]?)(i?)", str(text))
+    parts = re.fullmatch(r"([\d.]+(?:e\d+)?)([numkKMGTPE]?)(i?)", str(text))
     if parts is None:
         raise CrmError(f"{text!r} is no quantity; right would be 250m or 3Gi")
     number, prefix, binary = parts.groups()
     if prefix in ("n", "u", "m"):
         return float(number) / {"n": 1e9, "u": 1e6, "m": 1e3}[prefix]
-    return float(number) * float(1024 if binary else 1000) ** " kMGTPE".index(prefix or " ")
+    return float(number) * float(1024 if binary else 1000) ** " kMGTPE".index((prefix or " ").replace("K", "k"))
 
 
 def _path(reference: Object) -> str:
