@@ -355,7 +355,8 @@ def quantity(text: str | float) -> float:
     number, prefix, binary = parts.groups()
     if prefix in ("n", "u", "m"):
         return float(number) / {"n": 1e9, "u": 1e6, "m": 1e3}[prefix]
-    return float(number) * float(1024 if binary else 1000) ** " kMGTPE".index((prefix or " ").replace("K", "k"))
+    power = " KMGTPE".index((prefix or " ").upper())
+    return float(number) * float(1024 if binary else 1000) ** power
 
 
 def _path(reference: Object) -> str:
