@@ -37,6 +37,7 @@ class Handler(Protocol):
     """Makes and removes resources of one kind; what it raises fails the step."""
 
     replaces_on_change: bool
+    mends: bool  # an update is all it takes after drift, or after one that failed half way
 
     def check(self, new: Resource, old: Resource | None) -> Properties:
         """The inputs as it wants them; raises ``CrmError`` for those it does not."""
@@ -58,7 +59,7 @@ class Deployment:
     def __init__(
         self,
         state: State,
-        handler_of: Callable[[Resource], Handler],
+        handler_of: Callable[[Resource, Properties], Handler],
         on_event: OnEvent,
         save: Callable[[], None] | None,
     ) -> None:
@@ -66,7 +67,7 @@ class Deployment:
         self.changes = dict.fromkeys(CHANGES, 0)
         self.failure = ""
         self.is_preview = save is None
-        self._handler_of = handler_of
+        self._handler = handler_of
         self._on_event = on_event
         self._save = save or (lambda: None)
         self._lock = threading.RLock()
@@ -78,17 +79,16 @@ class Deployment:
         """No step begins any more; those that did are finished."""
         self.failure = self.failure or reason
 
-    def provider(self, package: str, name: str, inputs: Properties) -> str:
-        """The reference to a default provider, which is recorded for the CLI's sake."""
-        kind = f"pulumi:providers:{package}"
+    def provider(self, kind: str, name: str, inputs: Properties, parent: str = "") -> Resource:
+        """A provider, recorded as the CLI does; the program's own ones have a ``parent``."""
         urn = f"urn:pulumi:{self.state.stack}::{PROJECT}::{kind}::{name}"
         with self._lock:
             if urn not in self.state.registered:
                 old = self.state.find(urn)
-                provider = Resource(urn=urn, custom=True, type=kind, inputs=inputs, outputs=inputs)
-                provider.id = old.id if old else str(uuid4())
+                provider = Resource(urn=urn, custom=True, type=kind, inputs=inputs, parent=parent)
+                provider.id, provider.outputs = old.id if old else str(uuid4()), inputs
                 self.state.register(provider)
-            return f"{urn}::{self.state.registered[urn].id}"
+            return self.state.registered[urn]
 
     def register(self, new: Resource, delete_first: bool | None = None) -> Resource:
         """Brings ``new`` about and returns it with its id and outputs, in a preview with those
@@ -111,11 +111,12 @@ class Deployment:
             raise CrmError(f"{new.label}: {old.id} is protected, but not there any more; {hint}")
         if diff.gone:
             return self._bring("create", new, None, handler)
-        if diff.replace or old.taint:
+        is_mended = old.taint and handler.mends
+        if diff.replace or (old.taint and not is_mended):
             first = diff.clash or (diff.delete_first if delete_first is None else delete_first)
-            self._make_way(old, diff.changed, first)
+            self._clear(old, diff.changed, first)
             return self._bring("replace", new, None, handler, diff.changed, keep_old=not first)
-        op = "update" if diff.changed else "same"
+        op = "update" if diff.changed or is_mended else "same"
         return self._bring(op, new, old, handler, diff.changed)
 
     def outputs(self, urn: str, outputs: Properties) -> None:
@@ -187,20 +188,19 @@ class Deployment:
                 self.state.register(new, keep_old=keep_old)
         return new
 
-    def _make_way(self, old: Resource, changed: list[str], delete_first: bool) -> None:
-        # One at a time: what two of them take along must go once.
-        with self._clearing:
-            self._clear(old, changed, delete_first)
-
     def _clear(self, old: Resource, changed: list[str], delete_first: bool) -> None:
-        leaving = self._taken_along(old) if delete_first else [old]
-        if kept := ", ".join(r.label for r in leaving if r.protect):
-            why = ", ".join(changed) or "its drift"
-            raise CrmError(f"{old.label}: {why} would replace the protected {kept}; change it back")
-        self._replaced |= {r.urn for r in leaving}
-        for resource in reversed(leaving) if delete_first else ():
-            if not resource.pending_replacement:
-                self._delete(resource, pending=True)
+        with self._clearing:  # One at a time: what two of them take along must go once.
+            leaving = self._taken_along(old) if delete_first else [old]
+            if kept := ", ".join(r.label for r in leaving if r.protect):
+                why = f"{', '.join(changed) or 'its drift'} would replace the protected {kept}"
+                raise CrmError(f"{old.label}: {why}; change it back")
+            self._replaced |= {r.urn for r in leaving}
+            for resource in reversed(leaving) if delete_first else ():
+                if not resource.pending_replacement:
+                    self._delete(resource, pending=True)
+
+    def _handler_of(self, resource: Resource) -> Handler:
+        return self._handler(resource, self.state.provider_inputs(resource))
 
     def _taken_along(self, root: Resource) -> list[Resource]:
         taken, urns = [root], {root.urn}
@@ -246,5 +246,4 @@ class Deployment:
         self._tell(resource, op, "done", time.monotonic() - begun, detail)
 
     def _tell(self, r: Resource, op: str, status: str, seconds: float, detail: str) -> None:
-        with self._lock:
-            self._on_event(Event(r.urn, r.type, r.name, op, status, seconds, detail))
+        self._on_event(Event(r.urn, r.type, r.name, op, status, seconds, detail))

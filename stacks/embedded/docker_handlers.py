@@ -7,25 +7,24 @@ labels back, and would replace them for ours after a handover.
 """
 
 import json
-import time
-from collections.abc import Iterable
 from functools import cached_property
 from hashlib import sha256
 from typing import Any
 
 import docker
-from docker.errors import ImageNotFound, NotFound
+from docker.errors import NotFound
 from docker.models.containers import Container
 
 from stacks.embedded import docker_body
 from stacks.embedded.deployment import Diff
 from stacks.embedded.state import Resource
 from stacks.errors import CrmError
-from stacks.pulumi_state.values import Properties, changed_names, reveal
+from stacks.pulumi_state.values import Properties, changed_names, given, reveal
 from stacks.targets import docker_host
+from stacks.targets.docker_host import STACK_LABEL
 
-STACK_LABEL, URN_LABEL, INPUTS_LABEL = "crm.stack", "crm.urn", "crm.inputs"
-_KINDS = {
+URN_LABEL, INPUTS_LABEL = "crm.urn", "crm.inputs"
+KINDS = {
     "docker:index/network:Network": "networks",
     "docker:index/volume:Volume": "volumes",
     "docker:index/container:Container": "containers",
@@ -38,9 +37,7 @@ _UNREAD: dict[str, Properties] = {
         **{"wait": False, "waitTimeout": 60},
     },
 }
-_POLL_SECONDS = 0.25
-_SETTLE_SECONDS = 1
-"""How long one without a health check must run to count as running."""
+_GRACE = "destroyGraceSeconds"
 
 
 class Machine:
@@ -54,39 +51,13 @@ class Machine:
         """Connects when first used; raises ``CrmError`` when nothing answers."""
         return docker_host.connect()
 
-    def answers(self) -> bool:
-        """Whether there is a Docker here; a program that needs one will say so itself."""
-        try:
-            return bool(self.client)
-        except CrmError:
-            return False
-
-    def handlers(self) -> dict[str, "DockerHandler"]:
-        """The handler of each type."""
-        return {type_: DockerHandler(self, kind) for type_, kind in _KINDS.items()}
-
     def belongings(self) -> list[Any]:
-        """Every container and network with this stack's label, in that order."""
-        only: dict[str, Any] = {"label": f"{STACK_LABEL}={self.stack}"}
-        containers = self.client.containers.list(all=True, filters=only, ignore_removed=True)
-        return [*containers, *self.client.networks.list(filters=only)]
-
-    def strays(self, known: Iterable[str]) -> list[Any]:
-        """Containers, helpers included, and networks of the stack that no state knows by id."""
-        ids = set(known)
-        return [found for found in self.belongings() if found.id not in ids]
-
-    def remove(self, found: Any, inputs: Properties) -> None:
-        """Removes an object; a container is asked to stop first, and keeps its named volumes."""
+        """The containers and networks of the stack; none without a Docker: a program that needs
+        one will say so itself."""
         try:
-            if isinstance(found, Container):
-                grace = found.attrs["Config"].get("StopTimeout") or 10
-                found.stop(timeout=inputs.get("destroyGraceSeconds", grace))
-                found.remove(v=True, force=True)
-            else:
-                found.remove()
-        except NotFound:
-            return
+            return docker_host.belongings(self.client, self.stack)
+        except CrmError:
+            return []
 
 
 class DockerHandler:
@@ -96,11 +67,10 @@ class DockerHandler:
     there is removed, its last words in the error.
     """
 
-    replaces_on_change = True
+    replaces_on_change, mends = True, False
 
-    def __init__(self, machine: Machine, kind: str) -> None:
-        self._machine = machine
-        self._kind = kind
+    def __init__(self, machine: Machine, type_: str) -> None:
+        self._machine, self._kind = machine, KINDS[type_]
 
     def check(self, new: Resource, old: Resource | None) -> Properties:
         docker_body.refuse_unknown(new.type, new.name, reveal(new.inputs))
@@ -108,7 +78,7 @@ class DockerHandler:
 
     def diff(self, old: Resource, new: Resource) -> Diff:
         """Any changed input means a replacement; two of one name cannot exist together."""
-        changed = changed_names(_given(old.inputs), new.inputs)
+        changed = changed_names(given(old.inputs), new.inputs)
         is_gone = self._find(old.id) is None
         return Diff(changed, bool(changed), True, "name" not in changed, is_gone)
 
@@ -120,14 +90,18 @@ class DockerHandler:
             hint = f"it has no label {STACK_LABEL}={self._machine.stack}; remove or rename it"
             raise CrmError(f"{inputs['name']} is there already and not ours: {hint}")
         if found is not None and self._kind != "volumes":
-            self._machine.remove(found, inputs)
+            docker_host.remove(found, inputs.get(_GRACE))
             found = None
         if self._kind == "containers":
             digest = sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
             labels |= {URN_LABEL: new.urn, INPUTS_LABEL: digest}
         found = found or self._make(inputs, labels)
         if self._kind == "containers":
-            _await(found, inputs)
+            docker_host.wait_ready(
+                *(found, inputs.get("waitTimeout", 60)),
+                has_check=inputs.get("wait", False),
+                may_end=not inputs.get("mustRun", True),
+            )
         return found.id, {**_UNREAD.get(self._kind, {}), **new.inputs, "id": found.id}
 
     def update(self, old: Resource, new: Resource) -> Properties:
@@ -136,12 +110,12 @@ class DockerHandler:
     def delete(self, old: Resource) -> None:
         found = self._find(old.id)
         if found is not None:
-            self._machine.remove(found, reveal(old.inputs))
+            docker_host.remove(found, reveal(old.inputs).get(_GRACE))
 
     def read(self, old: Resource) -> tuple[Properties, str] | None:
         found = self._find(old.id)
         is_container = isinstance(found, Container)
-        drift = _drift(found, reveal(_given(old.inputs))) if is_container else []
+        drift = _drift(found, reveal(given(old.inputs))) if is_container else []
         return None if found is None else (old.outputs, ", ".join(drift))
 
     def _find(self, key: str) -> Any:
@@ -157,42 +131,9 @@ class DockerHandler:
         if self._kind == "networks":
             driver, internal = inputs.get("driver", "bridge"), inputs.get("internal", False)
             return client.networks.create(name, driver=driver, internal=internal, labels=labels)
-        try:
-            client.images.get(inputs["image"])
-        except ImageNotFound:
-            client.images.pull(inputs["image"])
         body = docker_body.container(inputs, labels)
-        # The SDK's stubs leave this one out.
-        key = client.api.create_container_from_config(body, name)["Id"]  # type: ignore[no-untyped-call]
-        networks = inputs.get("networksAdvanced", [])
-        if networks and body["HostConfig"]["NetworkMode"] == "bridge":
-            client.networks.get("bridge").disconnect(key)
-        for network in networks:
-            client.networks.get(network["name"]).connect(key, aliases=network.get("aliases", []))
-        container = client.containers.get(key)
-        container.start()
-        return container
-
-
-def _await(container: Container, inputs: Properties) -> None:
-    begun, limit = time.monotonic(), inputs.get("waitTimeout", 60)
-    problem = ""
-    while not problem:
-        container.reload()
-        state, seconds = container.attrs["State"], time.monotonic() - begun
-        is_healthy = state.get("Health", {}).get("Status") == "healthy"
-        if not state["Running"] and inputs.get("mustRun", True):
-            problem = f"it ended with exit code {state['ExitCode']}"
-        elif is_healthy if inputs.get("wait") else seconds > _SETTLE_SECONDS:
-            return
-        elif seconds > limit:
-            problem = f"not healthy after {limit} s"
-        else:
-            time.sleep(_POLL_SECONDS)
-    checks = state.get("Health", {}).get("Log") or [{"Output": ""}]
-    words = f"{checks[-1]['Output']}\n{container.logs(tail=10).decode(errors='replace')}"
-    container.remove(force=True, v=True)
-    raise CrmError(f"{problem}\n{words.strip()}".strip())
+        networks = {n["name"]: n.get("aliases", []) for n in inputs.get("networksAdvanced", [])}
+        return docker_host.start(client, name, body, networks)
 
 
 def _drift(container: Container, inputs: Properties) -> list[str]:
@@ -212,11 +153,3 @@ def _drift(container: Container, inputs: Properties) -> list[str]:
 
 def _labels(found: Any) -> dict[str, str]:
     return (found.attrs.get("Config") or found.attrs).get("Labels") or {}
-
-
-def _given(inputs: Any) -> Any:
-    """What the program gave: without what the CLI adds, which it lists under ``__defaults``."""
-    if isinstance(inputs, dict):
-        added = {"__defaults", *inputs.get("__defaults", [])}
-        return {key: _given(value) for key, value in inputs.items() if key not in added}
-    return [_given(item) for item in inputs] if isinstance(inputs, list) else inputs

@@ -23,7 +23,7 @@ _PROVIDER = "__provider"
 class DynamicHandler:
     """Calls the providers of dynamic resources. ``config`` is the stack's, secrets opened."""
 
-    replaces_on_change = False
+    replaces_on_change = mends = False
 
     def __init__(self, config: dict[str, str]) -> None:
         self._load = cache(lambda pickled: _load(pickled, config))

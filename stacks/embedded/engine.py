@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -19,14 +19,17 @@ import yaml
 from docker.errors import DockerException
 
 from stacks.embedded.deployment import Deployment, Handler
-from stacks.embedded.docker_handlers import STACK_LABEL, Machine
+from stacks.embedded.docker_handlers import KINDS, DockerHandler, Machine
 from stacks.embedded.dynamic import DynamicHandler
+from stacks.embedded.kubernetes_handler import TYPES, KubernetesHandler
 from stacks.embedded.monitor import Monitor, run_program
 from stacks.embedded.state import MARK, Resource, State, is_pulumis, load
 from stacks.errors import CrmError
 from stacks.pulumi_state.files import Store
-from stacks.pulumi_state.values import UNKNOWN, map_secrets, reveal
-from stacks.results import OnEvent, Result
+from stacks.pulumi_state.values import UNKNOWN, Properties, map_secrets, reveal
+from stacks.results import Event, OnEvent, Result
+from stacks.targets import docker_host, kubernetes_host
+from stacks.targets.docker_host import STACK_LABEL
 
 
 class EmbeddedEngine:
@@ -47,11 +50,17 @@ class EmbeddedEngine:
         on_event: OnEvent,
     ) -> None:
         self._stack, self._stack_file = stack, stack_file
-        self._passphrase, self._on_event = passphrase, on_event
+        self._passphrase = passphrase
         self._program = program if program.is_dir() else program.parent
         self._store = Store(backend, stack)
         self._machine = Machine(stack)
-        self._docker = self._machine.handlers()
+        lock = threading.Lock()
+
+        def tell(event: Event) -> None:
+            with lock:
+                on_event(event)
+
+        self._on_event = tell
 
     def preview(self) -> Result:
         """What ``up`` would do, without doing it."""
@@ -107,8 +116,7 @@ class EmbeddedEngine:
             state = self._load()
             for resource in [resource for resource in state if resource.is_managed]:
                 # Has the CLI read it first, and keep the outputs that it wants.
-                is_docker = self._handler_of(resource) is not self._dynamic
-                resource.refresh_before_update = is_docker and to == "pulumi"
+                resource.refresh_before_update = resource.type in KINDS and to == "pulumi"
             self._store.claim()
             self._store.write(state.checkpoint(MARK if to == "embedded" else ""))
             if to == "pulumi":
@@ -169,18 +177,26 @@ class EmbeddedEngine:
         }
         self._secret = [key for key in given if opened[key] != given[key]]
         self._dynamic = DynamicHandler(self._config)
+        is_known = bool(list(state))
+        self._cluster = cache(
+            lambda context: KubernetesHandler(
+                kubernetes_host.connect(context), self._stack, self._on_event, adopts=is_known
+            )
+        )
         return state
 
-    def _handler_of(self, resource: Resource) -> Handler:
+    def _handler_of(self, resource: Resource, provider: Properties) -> Handler:
         if resource.type.startswith("pulumi-python:"):
             return self._dynamic
-        if resource.type in self._docker:
-            return self._docker[resource.type]
-        hint = f"only dynamic resources and {', '.join(self._docker)}; use --engine pulumi"
+        if resource.type in KINDS:
+            return DockerHandler(self._machine, resource.type)
+        if resource.type in TYPES:
+            return self._cluster(provider.get("context"))
+        hint = f"only dynamic resources, {', '.join([*KINDS, *TYPES])}; use --engine pulumi"
         raise CrmError(f"the embedded engine knows no {resource.type}, {hint}")
 
     def _refuse_foreign_objects(self) -> None:
-        if self._machine.answers() and (found := self._machine.belongings()):
+        if found := self._machine.belongings():
             label = f"--filter label={STACK_LABEL}={self._stack}"
             raise CrmError(
                 f"{self._stack}: Docker has {found[0].name}, but {self._store.checkpoint} knows no"
@@ -191,9 +207,18 @@ class EmbeddedEngine:
 
     def _sweep(self, deployment: Deployment) -> None:
         """Removes what a killed run left: it may hold ports, or endpoints of networks."""
-        if list(deployment.state) and not deployment.is_preview and self._machine.answers():
-            for stray in self._machine.strays([r.id for r in deployment.state]):
-                deployment.sweep(stray.name, partial(self._machine.remove, stray, {}))
+        if deployment.is_preview or not list(deployment.state):
+            return
+        ids = {resource.id for resource in deployment.state}
+        for stray in self._machine.belongings():
+            if stray.id not in ids:
+                deployment.sweep(stray.name, partial(docker_host.remove, stray))
+        known = [resource for resource in deployment.state if resource.type in TYPES]
+        providers = map(deployment.state.provider_inputs, known)
+        for context in {provider.get("context") for provider in providers}:
+            cluster = self._cluster(context)
+            for live in cluster.strays(known):
+                deployment.sweep(live["metadata"]["name"], partial(cluster.remove, live))
 
 
 @contextmanager

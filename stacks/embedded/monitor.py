@@ -32,10 +32,17 @@ from stacks.pulumi_state.values import from_struct, hide
 
 _OPTIONS = (
     "type name parent custom object protect dependencies version propertyDependencies"
-    " deleteBeforeReplace deleteBeforeReplaceDefined additionalSecretOutputs retainOnDelete"
+    " provider retainOnDelete deleteBeforeReplace deleteBeforeReplaceDefined"
+    " additionalSecretOutputs"
     # These change nothing here:
     " acceptSecrets acceptResources supportsPartialValues supportsResultReporting sourcePosition"
     " stackTrace"
+)
+_KUBERNETES = "pulumi:providers:kubernetes"
+_PROVIDER_INPUTS = (
+    "context version"
+    # What this engine does anyway:
+    " enableServerSideApply enableSecretMutable upsertExistingObjects"
 )
 _FEATURES = [
     resource_pb2.RESOURCE_MONITOR_FEATURE_SECRETS,
@@ -71,6 +78,9 @@ class Monitor:
 
     def _register(self, request: Any) -> Any:
         _refuse_unknown(request)
+        if request.type == _KUBERNETES:
+            made = self._own_provider(request)
+            return resource_pb2.RegisterResourceResponse(urn=made.urn, id=made.id)
         property_dependencies = sorted(request.propertyDependencies.items())
         new = Resource(
             urn=_urn(self.deployment.state.stack, request.parent, request.type, request.name),
@@ -100,12 +110,24 @@ class Monitor:
         return Empty()
 
     def _provider(self, request: Any) -> str:
+        if request.provider:
+            return str(request.provider)
+        name, inputs = "default", {"version": request.version}
         package = request.type.split(":")[0]
         if package == "pulumi-python":
-            config = {k: hide(v) if k in self.secret else v for k, v in self.config.items()}
-            return self.deployment.provider(package, "default", config)
-        name = "default_" + re.sub("[^0-9A-Za-z]", "_", request.version)
-        return self.deployment.provider(package, name, {"version": request.version})
+            inputs = {k: hide(v) if k in self.secret else v for k, v in self.config.items()}
+        else:
+            name += "_" + re.sub("[^0-9A-Za-z]", "_", request.version)
+        made = self.deployment.provider(f"pulumi:providers:{package}", name, inputs)
+        return f"{made.urn}::{made.id}"
+
+    def _own_provider(self, request: Any) -> Resource:
+        inputs = {**from_struct(request.object), "version": request.version}
+        for name in inputs:
+            if name not in _PROVIDER_INPUTS:
+                hint = "leave it out or use --engine pulumi"
+                raise CrmError(f"{_KUBERNETES}: the embedded engine knows no {name!r}; {hint}")
+        return self.deployment.provider(request.type, request.name, inputs, request.parent)
 
 
 def run_program(program: Path, monitor: Monitor) -> None:
@@ -157,8 +179,12 @@ def _refuse_unknown(request: Any) -> None:
         if not is_empty and option.name not in _OPTIONS.split():
             raise CrmError(f"{where}: the embedded engine knows no option {option.name}; {hint}")
     is_component = not request.custom and request.type.startswith(("crm:", STACK_TYPE))
-    if not is_component and (not request.custom or request.type.startswith("pulumi:")):
-        raise CrmError(f"{where}: the embedded engine knows default providers and crm: components")
+    is_known = request.custom and (
+        request.type == _KUBERNETES or not request.type.startswith("pulumi:")
+    )
+    if not is_component and not is_known:
+        only = "default and kubernetes providers and crm: components"
+        raise CrmError(f"{where}: the embedded engine knows only {only}")
 
 
 def _urn(stack: str, parent: str, kind: str, name: str) -> str:

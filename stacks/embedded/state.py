@@ -13,7 +13,7 @@ import msgspec
 from stacks.errors import CrmError
 from stacks.pulumi_state.crypter import Crypter
 from stacks.pulumi_state.files import PROJECT, Store, now
-from stacks.pulumi_state.values import Properties
+from stacks.pulumi_state.values import Properties, reveal
 
 MARK = "crm-embedded-1"
 """As the manifest's ``version``, this is how a stack remembers that this engine made it."""
@@ -87,6 +87,12 @@ class State:
     def find(self, urn: str) -> Resource | None:
         """What earlier runs left under that URN, unless it is only there to be deleted."""
         return next((r for r in self.earlier if r.urn == urn and not r.delete), None)
+
+    def provider_inputs(self, resource: Resource) -> Properties:
+        """The inputs of the provider of ``resource``, secrets opened."""
+        urn = resource.provider.rpartition("::")[0]
+        found: Properties = reveal(next((r.inputs for r in self if r.urn == urn), {}))
+        return found
 
     def register(self, resource: Resource, *, keep_old: bool = False) -> None:
         """Puts ``resource`` in its predecessor's place; ``keep_old`` keeps that to be deleted."""

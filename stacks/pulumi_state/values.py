@@ -67,6 +67,14 @@ def hide_like(outputs: Mapping[str, Any], inputs: Mapping[str, Any]) -> Properti
     return result
 
 
+def given(value: Any) -> Any:
+    """Inputs as the program gave them: without what the CLI adds and lists in ``__defaults``."""
+    if isinstance(value, dict):
+        added = {"__defaults", *value.get("__defaults", [])}
+        return {key: given(item) for key, item in value.items() if key not in added}
+    return [given(item) for item in value] if isinstance(value, list) else value
+
+
 def changed_names(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """The sorted names whose values differ, secrets opened."""
     was, now = reveal(dict(old)), reveal(dict(new))

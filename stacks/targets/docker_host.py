@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import tarfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -16,9 +17,13 @@ from stacks.workload import DATA_PATH, FILES_PATH
 
 if TYPE_CHECKING:
     from docker import DockerClient
+    from docker.models.containers import Container
 
 STACK_LABEL = "crm.stack"
 _HELPER_SECONDS = 60
+_POLL_SECONDS = 0.25
+_SETTLE_SECONDS = 1
+"""How long one without a health check must run to count as running."""
 
 
 def connect() -> DockerClient:
@@ -212,6 +217,77 @@ def tail(container: Any, lines: int) -> str:
     return (
         " | ".join(line.strip() for line in text.splitlines() if line.strip()) or "it said nothing"
     )
+
+
+def belongings(client: DockerClient, stack: str) -> list[Any]:
+    """Every container, helpers included, and network with the label of ``stack``, in that order."""
+    only: dict[str, Any] = {"label": f"{STACK_LABEL}={stack}"}
+    containers = client.containers.list(all=True, filters=only, ignore_removed=True)
+    return [*containers, *client.networks.list(filters=only)]
+
+
+def remove(found: Any, grace_seconds: int | None = None) -> None:
+    """Remove an object; a container is asked to stop first, and keeps its named volumes."""
+    from docker.errors import NotFound
+    from docker.models.containers import Container
+
+    try:
+        if isinstance(found, Container):
+            own = found.attrs["Config"].get("StopTimeout") or 10
+            found.stop(timeout=own if grace_seconds is None else grace_seconds)
+            found.remove(v=True, force=True)
+        else:
+            found.remove()
+    except NotFound:
+        return
+
+
+def start(
+    client: DockerClient, name: str, body: Mapping[str, Any], networks: Mapping[str, list[str]]
+) -> Container:
+    """Make a container of ``body``, the API's own, in ``networks`` (name → aliases); start it.
+
+    An image that is not here is pulled.
+    """
+    from docker.errors import ImageNotFound
+
+    try:
+        client.images.get(body["Image"])
+    except ImageNotFound:
+        client.images.pull(body["Image"])
+    # The SDK's stubs leave this one out.
+    key = client.api.create_container_from_config(body, name)["Id"]  # type: ignore[no-untyped-call]
+    if networks and body["HostConfig"]["NetworkMode"] == "bridge":
+        client.networks.get("bridge").disconnect(key)
+    for network, aliases in networks.items():
+        client.networks.get(network).connect(key, aliases=aliases)
+    container = client.containers.get(key)
+    container.start()
+    return container
+
+
+def wait_ready(container: Container, seconds: float, *, has_check: bool, may_end: bool) -> None:
+    """Wait until ``container`` is healthy, or without a check has run for a moment.
+
+    One that does not get there is removed: raises ``CrmError`` with its last words.
+    """
+    begun, problem = time.monotonic(), ""
+    while not problem:
+        container.reload()
+        state, passed = container.attrs["State"], time.monotonic() - begun
+        is_healthy = state.get("Health", {}).get("Status") == "healthy"
+        if not state["Running"] and not may_end:
+            problem = f"it ended with exit code {state['ExitCode']}"
+        elif is_healthy if has_check else passed > _SETTLE_SECONDS:
+            return
+        elif passed > seconds:
+            problem = f"not healthy after {seconds} s"
+        else:
+            time.sleep(_POLL_SECONDS)
+    checks = state.get("Health", {}).get("Log") or [{"Output": ""}]
+    words = f"{checks[-1]['Output']}\n{container.logs(tail=10).decode(errors='replace')}"
+    container.remove(force=True, v=True)
+    raise CrmError(f"{problem}\n{words.strip()}".strip())
 
 
 def present_images(client: DockerClient) -> set[str]:

@@ -6,7 +6,7 @@ They are in the spirit of ``kubectl rollout status`` and of pulumi-kubernetes' a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,7 +24,18 @@ _ENOUGH_SECONDS = {"image": 15.0, "config": 15.0, "refused": 15.0, "crash": 30.0
 """Several of the kubelet's attempts; a node that has to come first takes longer and is told."""
 
 
-_SERVERS_OWN = ("managedFields", "resourceVersion", "generation")
+_SERVERS_OWN = (
+    *("metadata.managedFields", "metadata.resourceVersion", "metadata.generation"),
+    "status",
+)
+_FIXED = ("apiVersion", "kind", "metadata.name", "metadata.namespace", "type")
+_FIXED_SPEC = {
+    "Deployment": "selector",
+    "Job": "template selector completions completionMode",
+    "PersistentVolumeClaim": "accessModes selector storageClassName volumeMode volumeName",
+    "Service": "clusterIP",
+    "StatefulSet": "podManagementPolicy selector serviceName volumeClaimTemplates",
+}
 
 
 @dataclass(frozen=True)
@@ -271,27 +282,35 @@ def _moment(event: Object) -> str:
 def differences(live: Object, wanted: Object, *, secret: bool = False) -> list[str]:
     """The fields in which ``live`` is not ``wanted``, a phrase each; values of a ``secret`` are
     not told. What the server keeps for itself does not count."""
-    found: list[str] = []
-    for name in sorted((live.keys() | wanted.keys()) - {"status"}):
-        hidden = _SERVERS_OWN if name == "metadata" else ()
-        _compare(name, _without(live.get(name), hidden), _without(wanted.get(name), hidden), found)
-    return [text.split(" is ")[0] + " differs" for text in found] if secret else found
+    found = []
+    for path, was, wish in changes(live, wanted):
+        if not path.startswith(_SERVERS_OWN):
+            is_long = secret or isinstance(was, dict | list) or isinstance(wish, dict | list)
+            found.append(f"{path} differs" if is_long else f"{path} is {was}, not {wish}")
+    return found
 
 
-def _compare(path: str, live: Any, wanted: Any, found: list[str]) -> None:
-    if isinstance(live, dict) and isinstance(wanted, dict):
-        for name in sorted(live.keys() | wanted.keys()):
-            _compare(f"{path}.{name}", live.get(name), wanted.get(name), found)
-    elif isinstance(live, list) and isinstance(wanted, list) and len(live) == len(wanted):
-        for place, pair in enumerate(zip(live, wanted, strict=True)):
-            _compare(f"{path}[{place}]", *pair, found)
-    elif live != wanted:
-        plain = isinstance(live, str | int | float | bool) and not isinstance(wanted, dict | list)
-        found.append(f"{path} is {live}, not {wanted}" if plain else f"{path} differs")
+def changes(old: Any, new: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """The innermost places at which ``old`` and ``new`` differ, such as ``spec.ports[0].name``,
+    and what either has there; None where it has nothing."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for name in sorted(old.keys() | new.keys()):
+            below = f"{path}.{name}" if path else name
+            yield from changes(old.get(name), new.get(name), below)
+    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        for place, (was, wish) in enumerate(zip(old, new, strict=True)):
+            yield from changes(was, wish, f"{path}[{place}]")
+    elif old != new:
+        yield path, old, new
 
 
-def _without(value: Any, names: Iterable[str]) -> Any:
-    return {k: v for k, v in value.items() if k not in names} if isinstance(value, dict) else value
+def is_fixed(live: Object, paths: Iterable[str]) -> bool:
+    """Whether one of ``paths``, as ``changes`` tells them, is of what the API server never lets
+    change: then the object must go and come anew."""
+    fixed = [*_FIXED, *(f"spec.{name}" for name in _FIXED_SPEC.get(live["kind"], "").split())]
+    fixed += ["data", "binaryData", "immutable"] if live.get("immutable") else []
+    whole = [path.replace("[", ".[") + "." for path in paths]
+    return any(path.startswith(f"{name}.") for path in whole for name in fixed)
 
 
 def one_line(text: str, longest: int = 400) -> str:
