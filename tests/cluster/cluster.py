@@ -130,7 +130,7 @@ class Cluster:
     def start(self) -> None:
         """Bring it up, unless it runs; CrmError when that fails, and then nothing is left of it."""
         with self._lock():
-            if self.is_running():
+            if self.is_running() and self._record().get("ready") == recipe.build_key():
                 return
             self._check_machine()
             self._clean()
@@ -162,6 +162,7 @@ class Cluster:
         machine.make_cgroups(self.place)
         self._parent = parent = self._launch(built, address, gateway)
         first = self._first_process(parent)
+        machine.leave_cgroup(self.place, parent.pid)
         self._record_write(address=address, pid=first)
         machine.make_link(self.place, gateway, first)
         self._await("containerd", parent, lambda: bool(self._containerd("version")))
@@ -172,6 +173,8 @@ class Cluster:
         self._await("the first objects", parent, self._apply)
         for words in READY:
             self._await(f"`kubectl {' '.join(words)}`", parent, partial(self._is_so, words))
+        # One that was killed before here, or is of another version, is started anew.
+        self._record_write(**self._record(), ready=recipe.build_key())
 
     def _write_folder(self, built: Path, address: str) -> None:
         folder = self.place.folder

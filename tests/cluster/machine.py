@@ -46,7 +46,23 @@ def make_cgroups(spot: place.Place) -> list[Path]:
             # In version 1 a new cgroup has none, and no process may join it.
             if (cgroup / name).exists() and (cgroup.parent / "cpuset.cpus").exists():
                 (cgroup / name).write_text((cgroup.parent / name).read_text())
+        if is_version_2(cgroup):
+            for controller in ("cpu", "cpuset", "memory", "pids"):
+                with suppress(OSError):  # What is missing the kubelet will name.
+                    (cgroup.parent / "cgroup.subtree_control").write_text(f"+{controller}")
     return made
+
+
+def is_version_2(cgroup: Path) -> bool:
+    """Whether ``cgroup`` is of version 2, where processes may be in leaves only."""
+    return (cgroup / "cgroup.controllers").exists()
+
+
+def leave_cgroup(spot: place.Place, process: int) -> None:
+    """With version 2 take ``unshare`` out again: the node hands controllers on to its pods."""
+    for cgroup in cgroups(spot):
+        if is_version_2(cgroup):
+            (cgroup.parent / "cgroup.procs").write_text(str(process))
 
 
 def members(spot: place.Place) -> set[int]:

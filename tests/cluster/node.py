@@ -81,9 +81,18 @@ def mount_cgroups() -> None:
         leaf = Path("/sys/fs/cgroup/programs")
         leaf.mkdir()
         (leaf / "cgroup.procs").write_text("1")
-        available = Path("/sys/fs/cgroup/cgroup.controllers").read_text().split()
-        for controller in available:
-            Path("/sys/fs/cgroup/cgroup.subtree_control").write_text(f"+{controller}")
+        wanted = Path("/sys/fs/cgroup/cgroup.controllers").read_text().split()
+        deadline = time.monotonic() + 5
+        while True:
+            try:
+                control = Path("/sys/fs/cgroup/cgroup.subtree_control")
+                control.write_text(" ".join(f"+{controller}" for controller in wanted))
+                break
+            except OSError:
+                # Until ``unshare``, whom this namespace cannot see, has been taken out.
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.02)
         return
     mount("tmpfs", "/sys/fs/cgroup", "tmpfs", data="mode=755")
     for hierarchy in hierarchies:

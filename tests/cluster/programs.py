@@ -170,6 +170,8 @@ disabled_plugins = [
   sandbox_image = "{PAUSE}"
   # Machines without CAP_SYS_RESOURCE refuse to lower a process' oom_score_adj.
   restrict_oom_score_adj = true
+  # A profile would be loaded for the whole machine.
+  disable_apparmor = true
   [plugins."io.containerd.grpc.v1.cri".cni]
     bin_dir = "/usr/lib/cni"
     conf_dir = "{SETTINGS}/cni"
