@@ -5,14 +5,10 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from stacks.errors import CrmError
-
-if TYPE_CHECKING:
-    from stacks.plan import Plan
 
 _ENGINES = ("auto", "pulumi", "embedded")
 
@@ -103,7 +99,7 @@ def _deployment_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _render(options: argparse.Namespace) -> int:
-    from stacks import plan, render, stack_file
+    from stacks import plan, render, review, stack_file
     from stacks.paths import GOLDEN, LOCAL
 
     if options.all == bool(options.stack):
@@ -111,12 +107,10 @@ def _render(options: argparse.Namespace) -> int:
     stacks = stack_file.names() if options.all else [options.stack]
     renderer = render.Renderer()
     # All of them before any is written: one that is refused leaves everything as it was.
-    trees = {}
-    for stack in stacks:
-        planned = plan.make(stack, stack_file.load(stack, target=options.target))
-        trees[stack] = renderer.tree(planned)
-        if planned.target == "kubernetes":
-            trees[stack] |= _manifests(planned, trees[stack])
+    trees = {
+        s: review.tree(renderer, plan.make(s, stack_file.load(s, target=options.target)))
+        for s in stacks
+    }
     differing, again = [], "the same command without --check"
     for stack, files in trees.items():
         if options.folder is None:
@@ -135,13 +129,6 @@ def _render(options: argparse.Namespace) -> int:
     if differing:
         raise CrmError(f"{'; '.join(differing)}; if the diff is right, refresh with: {again}")
     return 0
-
-
-def _manifests(planned: Plan, files: Mapping[str, str]) -> dict[str, str]:
-    from stacks import app_image, manifests, tiers
-
-    workloads = tiers.workloads(planned, files, app_image.app_reference())
-    return manifests.documents(manifests.manifests(planned, workloads))
 
 
 def _deploy(options: argparse.Namespace) -> int:

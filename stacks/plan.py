@@ -12,11 +12,12 @@ from itertools import pairwise
 
 from msgspec import UNSET, Struct
 
-from stacks import mysql_settings
+from stacks import mysql_settings, partitions
 from stacks.errors import CrmError
 from stacks.mysql_settings import Setting
+from stacks.partitions import OrdersPlan
 from stacks.paths import stack_file_name
-from stacks.spec import Autoscale, Orders, SecretReference, StackSpec
+from stacks.spec import Autoscale, SecretReference, StackSpec
 
 BUCKETS = 64
 """Customers are hashed into this many buckets; each shard owns a run of them. Fixed: changing it
@@ -92,23 +93,6 @@ class Shard(Struct, frozen=True):
     server_id: int
     first_bucket: int
     last_bucket: int
-
-
-class Partition(Struct, frozen=True):
-    """A range partition: rows below ``below`` (an SQL literal) that no earlier one took."""
-
-    name: str
-    below: str
-
-
-class OrdersPlan(Struct, frozen=True):
-    """How ``crm_orders`` is partitioned: by range, by hash, or not at all."""
-
-    partition_by: str
-    column: str
-    partitions: tuple[Partition, ...]
-    hash_count: int
-    primary_key: tuple[str, ...]
 
 
 class DatabasePlan(Struct, frozen=True):
@@ -315,36 +299,8 @@ def _database(spec: StackSpec) -> DatabasePlan:
         ),
         settings=settings,
         max_connections=mysql_settings.max_connections(settings),
-        orders=_orders(database.orders),
+        orders=partitions.work_out(database.orders),
     )
-
-
-def _orders(orders: Orders) -> OrdersPlan:
-    if orders.partition_by == "range":
-        return OrdersPlan(
-            "range",
-            "order_date",
-            _months(str(orders.start), int(orders.count)),  # type: ignore[arg-type]  # checked in Orders
-            0,
-            ("id", "order_date"),
-        )
-    if orders.partition_by == "hash":
-        return OrdersPlan("hash", "customer_id", (), int(orders.count), ("id", "customer_id"))  # type: ignore[arg-type]  # checked in Orders
-    return OrdersPlan("none", "", (), 0, ("id",))
-
-
-def _months(start: str, count: int) -> tuple[Partition, ...]:
-    """``count`` monthly partitions from ``start``, one for what is earlier and one for later.
-
-    No order is refused for its date: see docs/adr for why there is a catch-all.
-    """
-    year, month = int(start[:4]), int(start[5:])
-    partitions = [Partition("p_before", f"'{year:04}-{month:02}-01'")]
-    for _ in range(count):
-        name = f"p_{year:04}_{month:02}"
-        year, month = (year + 1, 1) if month == 12 else (year, month + 1)
-        partitions.append(Partition(name, f"'{year:04}-{month:02}-01'"))
-    return (*partitions, Partition("p_future", "MAXVALUE"))
 
 
 def _cache(spec: StackSpec) -> CachePlan:

@@ -130,7 +130,7 @@ def test_unknown_stack_is_refused_by_every_verb(
 ) -> None:
     assert refused(project, *arguments) == (
         "stacks/config/Pulumi.nope.yaml: there is no such stack (there are: dev, horizontal, "
-        "vertical)"
+        "kubernetes, vertical)"
     )
 
 

@@ -12,7 +12,7 @@ import crossplane
 import pytest
 from msgspec import structs
 
-from stacks import plan, render, stack_file
+from stacks import plan, render, review, stack_file
 from stacks.errors import CrmError
 from stacks.paths import GOLDEN, TEMPLATES
 from stacks.plan import Plan
@@ -37,7 +37,7 @@ def tree(**config: Any) -> dict[str, str]:
 
 @pytest.mark.parametrize("stack", STACKS)
 def test_golden_tree_is_what_the_stack_renders(stack: str) -> None:
-    files = RENDERER.tree(plan.make(stack, stack_file.load(stack)))
+    files = review.tree(RENDERER, plan.make(stack, stack_file.load(stack)))
     diff = render.difference(files, GOLDEN / stack)
     assert not diff, f"if this diff is right, refresh with: make golden\n{diff}"
 

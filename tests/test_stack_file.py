@@ -21,11 +21,12 @@ def refusal(stack: str, folder: Path) -> str:
 
 @pytest.mark.parametrize("stack", stack_file.names())
 def test_every_stack_of_the_project_loads(stack: str) -> None:
-    assert stack_file.load(stack).target == "docker"
+    target = "kubernetes" if stack == "kubernetes" else "docker"
+    assert stack_file.load(stack).target == target
 
 
-def test_the_three_stacks_are_there() -> None:
-    assert {"dev", "horizontal", "vertical"} <= set(stack_file.names())
+def test_the_four_stacks_are_there() -> None:
+    assert {"dev", "horizontal", "kubernetes", "vertical"} <= set(stack_file.names())
 
 
 @pytest.mark.parametrize("stack", stack_file.names())

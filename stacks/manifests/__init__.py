@@ -74,14 +74,11 @@ def _of_stack(plan: Plan) -> Iterator[Manifest]:
     dns = network_policies.allow_dns(plan)
     yield Manifest(key="allow-dns", object=dns, after=("namespace",))
     if plan.kubernetes.pull_secret is not None:
-        secret = {
-            "apiVersion": "v1",
-            "kind": "Secret",
-            "metadata": metadata(plan, PULL_SECRET_OBJECT, annotations=_FILLED),
-            "type": DOCKER_CONFIG,
-        }
         yield Manifest(
-            key=PULL_SECRET_OBJECT, object=secret, after=("namespace",), secrets=(PULL_SECRET,)
+            key=PULL_SECRET_OBJECT,
+            object=_secret(plan, PULL_SECRET_OBJECT, None, DOCKER_CONFIG),
+            after=("namespace",),
+            secrets=(PULL_SECRET,),
         )
 
 
@@ -98,12 +95,7 @@ def _of_workload(
         needs.append(secrets)
         yield Manifest(
             key=secrets,
-            object={
-                "apiVersion": "v1",
-                "kind": "Secret",
-                "metadata": metadata(plan, secrets, workload, annotations=_FILLED),
-                "type": "Opaque",
-            },
+            object=_secret(plan, secrets, workload, "Opaque"),
             after=("namespace",),
             workload=name,
             secrets=tuple(sorted(workload.secrets)),
@@ -177,6 +169,13 @@ def _of_instance(
             after=(f"{instance.name}-service",),
             workload=name,
         )
+
+
+def _secret(plan: Plan, name: str, workload: Workload | None, kind: str) -> dict[str, Any]:
+    about = metadata(plan, name, workload, annotations=_FILLED)
+    # Every change of a Secret replaces the pods that use it; another owner must not.
+    del about["labels"]["crm.owner"]
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": about, "type": kind}
 
 
 def _files_owner(workload: Workload, instance: Instance) -> str:

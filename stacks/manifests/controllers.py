@@ -1,6 +1,6 @@
 """What keeps pods running: one controller with one pod for each instance.
 
-Why not one of N pods: docs/adr/0009-the-instance-is-the-unit.md.
+Why not one of N pods: docs/adr/0009-one-controller-for-each-instance.md.
 """
 
 from __future__ import annotations

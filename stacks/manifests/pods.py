@@ -139,9 +139,11 @@ def _container(workload: Workload, instance: Instance, *, plain: bool = False) -
 
 
 def _env(workload: Workload, instance: Instance) -> list[dict[str, Any]]:
+    values = {**workload.env, **instance.env}
+    if workload.scale is not None:
+        values.pop(workload.scale.name_env, None)
     env: list[dict[str, Any]] = [
-        {"name": name, "value": value}
-        for name, value in sorted({**workload.env, **instance.env}.items())
+        {"name": name, "value": value} for name, value in sorted(values.items())
     ]
     if workload.scale is not None:
         own_name = {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.name"}}

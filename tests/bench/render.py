@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from stacks import plan, render, stack_file
+from stacks import plan, render, review, stack_file
 from tests import project
 from tests.bench.measure import Command, pair
 from tests.bench.table import Row
@@ -25,7 +25,7 @@ def largest() -> str:
     """The stack with the most rendered text."""
     renderer = render.Renderer()
     sizes = {
-        name: sum(map(len, renderer.tree(plan.make(name, stack_file.load(name))).values()))
+        name: sum(map(len, review.tree(renderer, plan.make(name, stack_file.load(name))).values()))
         for name in stack_file.names()
     }
     return max(sizes, key=lambda name: sizes[name])
