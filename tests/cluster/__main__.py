@@ -17,9 +17,8 @@ def up(cluster: Cluster) -> None:
     """Start it, and say how to use and how to stop it."""
     build(cluster.say)
     started = time.monotonic()
-    cluster.say("starting Kubernetes ...")
     cluster.start()
-    cluster.say(f"running after {time.monotonic() - started:.0f} s")
+    cluster.say(f"Kubernetes runs after {time.monotonic() - started:.0f} s")
     print(
         f"export KUBECONFIG={cluster.kubeconfig}\n"
         f"kubectl: {cluster.kubectl_program}\n"
@@ -37,6 +36,7 @@ def main(words: Sequence[str]) -> int:
                 up(cluster)
             case ["down"]:
                 cluster.stop()
+                print("stopped; nothing is left of it but .crm/cluster/logs")
             case ["status"]:
                 print("\n".join(cluster.status()))
                 return 0 if cluster.is_running() else 1

@@ -112,6 +112,12 @@ class Cluster:
         pid = int(str(record.get("pid", 0)))
         return pid > 0 and pid in machine.members(self.place)
 
+    def _is_whole(self) -> bool:
+        """Whether it runs, of this version, to the end of its start, and with every program."""
+        if not self.is_running() or (self.place.folder / "ended.jsonl").exists():
+            return False
+        return self._record().get("ready") == recipe.build_key()
+
     def status(self) -> list[str]:
         """Lines for people: whether it runs, where, and which programs have ended."""
         if not self.is_running():
@@ -130,10 +136,12 @@ class Cluster:
     def start(self) -> None:
         """Bring it up, unless it runs; CrmError when that fails, and then nothing is left of it."""
         with self._lock():
-            if self.is_running() and self._record().get("ready") == recipe.build_key():
+            if self._is_whole():
+                self.say("Kubernetes runs already")
                 return
             self._check_machine()
             self._clean()
+            self.say("starting Kubernetes, which takes about half a minute")
             try:
                 self._start()
             except BaseException:
