@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from stacks.plan import Plan
 from stacks.render import Renderer
 
@@ -11,8 +13,16 @@ def tree(renderer: Renderer, plan: Plan) -> dict[str, str]:
     files = renderer.tree(plan)
     if plan.target != "kubernetes":
         return files
-    from stacks import app_image, manifests, tiers
+    from stacks import manifests, tiers
 
-    workloads = tiers.workloads(plan, files, app_image.app_reference())
+    workloads = tiers.workloads(plan, files, _app_image())
     objects = manifests.documents(manifests.manifests(plan, workloads))
     return dict(sorted({**files, **objects}.items()))
+
+
+@cache
+def _app_image() -> str:
+    """Read once for all stacks: nothing changes it while they are rendered."""
+    from stacks import app_image
+
+    return app_image.app_reference()

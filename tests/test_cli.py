@@ -198,6 +198,48 @@ def test_render_without_a_folder_leaves_git_clean(project: Project) -> None:
     assert mode == 0o700, "what is local is nobody else's to read"
 
 
+def test_any_stack_is_rendered_for_kubernetes_without_a_cluster(
+    project: Project, tmp_path: Path
+) -> None:
+    run = project.crm(
+        *("render", "dev", "--target", "kubernetes", "-o", "out"),
+        KUBECONFIG=str(tmp_path / "none"),
+        HOME=str(tmp_path),
+        PATH="",
+    )
+    assert run.code == 0, run.err
+    written = snapshot(project.root / "out")
+    assert {path for path in written if path.startswith("kubernetes/")} == {
+        f"kubernetes/{name}.yaml"
+        for name in ("00-namespace", "app", "cache", "database", "edge", "schema")
+    }
+    plain = snapshot(GOLDEN / "dev")
+    about = {"summary.md", "topology.md", ".rendered"}
+    same = {path for path, text in plain.items() if written.get(path) == text}
+    assert same == set(plain) - about, "configuration files are the same on both targets"
+    again = ("render", "dev", "--target", "kubernetes", "-o", "out", "--check")
+    assert project.crm(*again).code == 0
+    assert project.crm("render", "dev", "-o", "out", "--check").code == 1
+
+
+def test_all_stacks_are_rendered_for_the_target_that_is_named(project: Project) -> None:
+    assert project.crm("render", "--all", "--target", "kubernetes", "-o", "out").code == 0
+    for stack in ("dev", "horizontal", "kubernetes", "vertical"):
+        assert (project.root / "out" / stack / "kubernetes" / "edge.yaml").is_file()
+    assert project.crm("render", "kubernetes", "--target", "docker", "-o", "docker").code == 0
+    assert not (project.root / "docker" / "kubernetes").exists()
+    run = project.crm(
+        "render", "dev", "--target", "kubernetes", "-o", "tests/golden/dev", "--check"
+    )
+    assert run.err.endswith("refresh with: the same command without --check\n")
+
+
+def test_stack_that_a_target_cannot_have_is_refused(project: Project) -> None:
+    project.edit(FILE, "replicas: 3", "replicas: {min: 2, max: 4}")
+    assert "Docker has no autoscaler; write a number" in refused(project, "render", "horizontal")
+    assert project.crm("render", "horizontal", "--target", "kubernetes", "-o", "out").code == 0
+
+
 def test_render_into_the_same_folder_twice_is_stable(project: Project) -> None:
     for _ in range(2):
         assert project.crm("render", "--all", "-o", "out").code == 0
@@ -248,10 +290,15 @@ def test_broken_template_is_one_sentence(project: Project) -> None:
 
 # --- What rendering costs ------------------------------------------------------------------------
 
-HEAVY = {"pulumi", "pulumi_docker", "pulumi_policy", "docker", "grpc", "google", "cryptography"}
+HEAVY = {
+    *("pulumi", "pulumi_docker", "pulumi_kubernetes", "pulumi_policy"),
+    *("docker", "kubernetes", "grpc", "google", "cryptography"),
+}
 
 
-@pytest.mark.parametrize("stacks", [("horizontal",), ("--all",)])
+@pytest.mark.parametrize(
+    "stacks", [("horizontal",), ("horizontal", "--target", "kubernetes"), ("--all",)]
+)
 def test_rendering_imports_no_pulumi_docker_or_grpc(
     project: Project, stacks: tuple[str, ...]
 ) -> None:

@@ -269,6 +269,56 @@ def test_external_database_has_its_own_connection_limit() -> None:
     made(app={"replicas": 100}, database={"external": EXTERNAL_DATABASE})
 
 
+def test_connection_budget_counts_the_most_replicas_there_may_be() -> None:
+    scaled = {"min": 2, "max": 14}
+    app = made(target="kubernetes", app={"replicas": scaled}, database={"memory_mib": 768}).app
+    assert (app.most, plan.connections_wanted(app)) == (14, 112)
+    message = refusal(
+        target="kubernetes", app={"replicas": {**scaled, "max": 15}}, database={"memory_mib": 768}
+    )
+    assert message.startswith(f"{FILE}: crm:app.replicas.max: 15 replicas × 1 workers")
+
+
+def test_autoscaled_app_is_one_backend_without_a_number() -> None:
+    planned = made(target="kubernetes", app={"replicas": {"min": 2, "max": 6}})
+    assert planned.app.instances == ("app",)
+    assert [backend.host for backend in planned.edge.backends] == ["app"]
+    assert planned.app.scale == plan.ScalePlan(2, 6, 70)
+    assert made().app.scale is None
+
+
+# --- Kubernetes ----------------------------------------------------------------------------------
+
+
+def test_namespace_is_the_stacks_own_unless_it_names_one() -> None:
+    assert made().kubernetes.namespace == "crm-dev"
+    assert made(kubernetes={"namespace": "sales"}).kubernetes.namespace == "sales"
+
+
+def test_what_the_stack_leaves_out_is_the_clusters_to_decide() -> None:
+    kubernetes = made().kubernetes
+    assert kubernetes.expose == "load_balancer"
+    asked = (kubernetes.context, kubernetes.node_port, kubernetes.storage_class)
+    assert asked == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("reference", "qualified"),
+    [
+        ("nginx:1.28.0", "r.example/team/nginx:1.28.0"),
+        ("library/nginx:1.28.0", "r.example/team/library/nginx:1.28.0"),
+        ("other.example/nginx:1", "other.example/nginx:1"),
+        ("other:5000/nginx:1", "other:5000/nginx:1"),
+        ("localhost/nginx:1", "localhost/nginx:1"),
+    ],
+)
+def test_registry_is_put_before_images_that_name_none(reference: str, qualified: str) -> None:
+    assert plan.qualified(reference, "r.example/team") == qualified
+    assert plan.qualified(reference, None) == reference
+    edge = made(images={"nginx": reference, "registry": "r.example/team"}).edge
+    assert edge.image == qualified
+
+
 # --- The edge ------------------------------------------------------------------------------------
 
 

@@ -10,7 +10,7 @@ from msgspec import inspect
 
 from stacks import stack_file
 from stacks.errors import CrmError
-from stacks.spec import StackSpec
+from stacks.spec import Autoscale, StackSpec
 
 FILE = "stacks/config/Pulumi.dev.yaml"
 SECRET = {"env": "CRM_PASSWORD"}
@@ -78,6 +78,10 @@ def test_introspection_finds_the_fields_there_are() -> None:
         ("owner",),
         ("images", "nginx"),
         ("edge", "weights", "[]"),
+        ("app", "replicas"),
+        ("app", "replicas", "min"),
+        ("kubernetes", "node_port"),
+        ("images", "pull_secret", "file"),
         ("database", "name"),
         ("database", "settings", "names"),
         ("database", "external", "password", "env"),
@@ -319,6 +323,24 @@ def test_address_with_digits_of_another_script_is_refused() -> None:
         ({"secrets": {"cache_password": {}}}, "name exactly one source"),
         ({"secrets": {"cache_password": {"env": "A", "file": "b"}}}, "name exactly one source"),
         ({"database": {"external": {"host": "h"}}}, "crm:database.external.password: is missing"),
+        (
+            {"kubernetes": {"node_port": 30080}},
+            "crm:kubernetes: `node_port` is for `expose: node_port` only",
+        ),
+        (
+            {"kubernetes": {"expose": "ingress"}},
+            "`expose: ingress` needs the name people use, such as ingress_host: crm.example.com",
+        ),
+        (
+            {"kubernetes": {"ingress_host": "crm.example.com"}},
+            "`ingress_host` and `ingress_class` are for `expose: ingress` only",
+        ),
+        (
+            {"kubernetes": {"expose": "node_port", "ingress_class": "nginx"}},
+            "`ingress_host` and `ingress_class` are for `expose: ingress` only",
+        ),
+        ({"kubernetes": {"namespace": "default"}}, "`namespace: default` belongs to the cluster"),
+        ({"kubernetes": {"namespace": "kube-system"}}, "belongs to the cluster; leave it out"),
     ],
 )
 def test_values_that_do_not_fit_together_are_refused(config: dict[str, Any], sentence: str) -> None:
@@ -355,6 +377,84 @@ def test_wrong_value_in_a_mapping_is_named() -> None:
 
 def test_key_that_is_no_text_is_refused() -> None:
     assert f"{FILE}: crm:app.1: '1' is not allowed as a name" in refusal({"app": {1: 2}})
+
+
+# --- Kubernetes ----------------------------------------------------------------------------------
+
+SCALED = {"min": 2, "max": 6}
+
+
+def test_autoscaler_is_asked_for_in_the_place_of_a_number() -> None:
+    config = {"target": "kubernetes", "app": {"replicas": SCALED}}
+    assert stack_file.parse(config, "dev").app.replicas == Autoscale(min=2, max=6, cpu_percent=70)
+
+
+def test_docker_has_no_autoscaler_and_says_what_to_write() -> None:
+    assert refusal({"app": {"replicas": SCALED}}) == (
+        f"{FILE}: `app.replicas`: Docker has no autoscaler; write a number, such as replicas: 2"
+    )
+
+
+@pytest.mark.parametrize("algorithm", ["weighted", "least_connections", "consistent_hash"])
+def test_algorithm_that_needs_named_replicas_is_refused_with_an_autoscaler(algorithm: str) -> None:
+    edge: dict[str, Any] = {"algorithm": algorithm}
+    if algorithm == "weighted":
+        edge["weights"] = [1, 2]
+    message = refusal({"target": "kubernetes", "app": {"replicas": SCALED}, "edge": edge})
+    assert message.startswith(f"{FILE}: `edge.algorithm: {algorithm}` chooses among replicas by na")
+    assert message.endswith("write round_robin or random")
+
+
+@pytest.mark.parametrize("algorithm", ["round_robin", "random"])
+def test_algorithm_that_needs_no_names_is_taken_with_an_autoscaler(algorithm: str) -> None:
+    edge = {"algorithm": algorithm}
+    stack_file.parse({"target": "kubernetes", "app": {"replicas": SCALED}, "edge": edge}, "dev")
+
+
+@pytest.mark.parametrize(
+    ("replicas", "sentence"),
+    [
+        ({"min": 6, "max": 2}, "crm:app.replicas: `min` is 6 and `max` is 2; write the smaller"),
+        ({"min": 2}, "crm:app.replicas.max: is missing"),
+        ({"min": 2, "mix": 6}, "crm:app.replicas.mix: there is no such key; did you mean `m"),
+        ({"min": 0, "max": 6}, "crm:app.replicas.min: 0 is not allowed; write a whole number from"),
+        ({"min": 2, "max": 501}, "crm:app.replicas.max: 501 is not allowed; write a whole number"),
+        ({**SCALED, "cpu_percent": 100}, "crm:app.replicas.cpu_percent: 100 is not allowed; write"),
+        ([2, 6], "crm:app.replicas: this is not allowed; write a whole number from 1 to 500"),
+    ],
+)
+def test_wrong_autoscaler_is_named(replicas: object, sentence: str) -> None:
+    message = refusal({"target": "kubernetes", "app": {"replicas": replicas}})
+    assert message.startswith(f"{FILE}: ")
+    assert sentence in message
+
+
+@pytest.mark.parametrize("registry", ["team", "registry", "Registry.example.com", "r.example/a//b"])
+def test_registry_without_a_host_is_refused(registry: str) -> None:
+    # The first part of an image's name is a registry only if it looks like a host.
+    message = refusal({"images": {"registry": registry}})
+    assert f"crm:images.registry: {registry!r} is not allowed; write a registry's host" in message
+
+
+@pytest.mark.parametrize(
+    "registry", ["registry.example.com", "localhost:5000", "localhost/a", "r:5000/team/b"]
+)
+def test_registry_with_a_host_is_taken(registry: str) -> None:
+    assert stack_file.parse({"images": {"registry": registry}}, "dev").images.registry == registry
+
+
+@pytest.mark.parametrize(
+    "context",
+    ["kind-crm", "arn:aws:eks:eu-west-1:1:cluster/crm", "gke_project_zone_crm", "me@crm/sales"],
+)
+def test_contexts_are_named_as_tools_name_them(context: str) -> None:
+    spec = stack_file.parse({"kubernetes": {"context": context}}, "dev")
+    assert spec.kubernetes.context == context
+
+
+def test_what_is_for_a_cluster_may_stay_when_the_target_is_docker() -> None:
+    kubernetes = {"expose": "node_port", "node_port": 30080, "storage_class": "fast"}
+    assert stack_file.parse({"kubernetes": kubernetes}, "dev").target == "docker"
 
 
 # --- Defaults ------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import pytest
 
 from stacks import plan, render, stack_file, tiers
 from stacks.plan import Plan
-from stacks.workload import FILES_PATH, Workload
+from stacks.workload import FILES_PATH, Scale, Workload
 
 SECRET = {"env": "CRM_PASSWORD"}
 DATABASE = {"external": {"host": "db.example", "password": SECRET, "owner_password": SECRET}}
@@ -91,7 +91,8 @@ def test_commands_name_only_files_that_are_there(name: str) -> None:
 def test_nothing_runs_as_root_and_everything_has_a_size(name: str) -> None:
     _, workloads = variant(name)
     for workload in workloads:
-        assert workload.uid > 0
+        # No user of this machine, of a node or of an image has such a number.
+        assert workload.uid >= 10000
         assert workload.cpus > 0
         assert workload.memory_mib >= 32
         assert workload.run_once or workload.health is not None
@@ -119,6 +120,55 @@ def test_app_runs_as_often_and_as_large_as_asked() -> None:
     assert [i.env["CRM_INSTANCE"] for i in app.instances] == ["app-1", "app-2", "app-3"]
     assert app.image == workloads["schema"].image == APP_IMAGE
     assert not app.stop_first, "a replica starts before the one it replaces is stopped"
+
+
+def test_each_tier_has_a_user_of_its_own_on_every_target() -> None:
+    _, workloads = variant("smallest")
+    uids = {workload.name: workload.uid for workload in workloads}
+    assert uids == {"schema": 10001, "app": 10001, "database": 10002, "cache": 10003, "edge": 10004}
+
+
+def test_only_what_keeps_something_stops_before_its_successor_starts() -> None:
+    # The edge's published port is the Docker target's matter.
+    _, workloads = variant("wide")
+    assert {w.name for w in workloads if w.stop_first} == {"database", "cache"}
+
+
+def test_app_that_lost_its_database_is_alive() -> None:
+    _, workloads = variant("smallest")
+    app = next(workload for workload in workloads if workload.name == "app")
+    assert app.health is not None
+    assert app.health.alive is not None
+    assert "/healthz" in app.health.alive[-1]
+    assert "/readyz" in app.health.command[-1]
+
+
+def test_autoscaled_app_is_one_instance_with_a_scale() -> None:
+    config = {"target": "kubernetes", "app": {"replicas": {"min": 2, "max": 6, "cpu_percent": 50}}}
+    workloads = listed(plan.make("dev", stack_file.parse(config, "dev")))
+    app = next(workload for workload in workloads if workload.name == "app")
+    assert [instance.host for instance in app.instances] == ["app"]
+    assert app.scale == Scale(min=2, max=6, cpu_percent=50, name_env="CRM_INSTANCE")
+    assert [w.name for w in workloads if w.scale] == ["app"]
+
+
+@pytest.mark.parametrize(
+    ("target", "image"),
+    [("docker", APP_IMAGE), ("kubernetes", f"registry.example.com/{APP_IMAGE}")],
+)
+def test_apps_image_is_built_where_docker_runs_it_and_pulled_by_a_cluster(
+    target: str, image: str
+) -> None:
+    config = {"target": target, "images": {"registry": "registry.example.com"}}
+    workloads = listed(plan.make("dev", stack_file.parse(config, "dev")))
+    assert {w.image for w in workloads if w.tier == "app" or w.run_once} == {image}
+
+
+def test_volume_of_a_shard_is_as_large_as_asked() -> None:
+    spec = stack_file.parse({"database": {"storage_gib": 20}}, "dev")
+    (instance,) = listed(plan.make("dev", spec))[0].instances
+    assert instance.data is not None
+    assert instance.data.size_gib == 20
 
 
 def test_schema_job_runs_once_and_knows_only_the_owners_password() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 from stacks.manifests.common import Manifest
@@ -13,14 +14,19 @@ _HEAD = "# Rendered; change the stack file or the template. Secrets have no valu
 
 def documents(manifests: Sequence[Manifest]) -> dict[str, str]:
     """Path → text: one file for each workload, and one, which comes first, for what they share."""
-    files: dict[str, list[str]] = {}
+    import yaml
+
+    files: dict[str, list[dict[str, Any]]] = {}
     for manifest in manifests:
         path = f"{FOLDER}/{manifest.workload or '00-namespace'}.yaml"
-        files.setdefault(path, [_HEAD]).append(_text(manifest.object))
-    return {path: "---\n".join(texts) for path, texts in sorted(files.items())}
+        files.setdefault(path, []).append(manifest.object)
+    options: Any = {"Dumper": _dumper(), "explicit_start": True, "width": 10_000, "allow_unicode": True}
+    return {path: _HEAD + yaml.dump_all(files[path], **options) for path in sorted(files)}
 
 
-def _text(value: dict[str, Any]) -> str:
+@cache
+def _dumper() -> type:
+    """The emitter in C: texts of several lines as they are, and no references between parts."""
     import yaml
 
     class Dumper(yaml.CSafeDumper):
@@ -28,9 +34,8 @@ def _text(value: dict[str, Any]) -> str:
             return True
 
     def text(dumper: Any, data: str) -> Any:
-        return dumper.represent_scalar(
-            "tag:yaml.org,2002:str", data, style="|" if "\n" in data else None
-        )
+        style = "|" if "\n" in data else None
+        return dumper.represent_scalar("tag:yaml.org,2002:str", data, style=style)
 
     Dumper.add_representer(str, text)
-    return str(yaml.dump(value, Dumper=Dumper, width=10_000, allow_unicode=True))
+    return Dumper
