@@ -228,6 +228,21 @@ def test_crossplane_would_refuse_a_wrong_directive(tmp_path: Path) -> None:
     assert crossplane.parse(str(conf), strict=True)["status"] == "failed"
 
 
+def test_haproxy_asks_for_changed_addresses_only_where_they_change() -> None:
+    # Its resolver knows no search domains: on Kubernetes it would look for the bare name `app-1`,
+    # be told that there is none, and take every replica out.
+    lines = [line.strip() for line in proxied("haproxy", "round_robin").splitlines()]
+    start = lines.index(".if defined(KUBERNETES_SERVICE_HOST)")
+    assert lines[start : start + 5] == [
+        ".if defined(KUBERNETES_SERVICE_HOST)",
+        "default-server init-addr libc",
+        ".else",
+        "default-server init-addr last,libc,none resolvers docker",
+        ".endif",
+    ]
+    assert sum("resolvers docker" in line for line in lines) == 2
+
+
 @pytest.mark.parametrize(
     ("algorithm", "nginx", "haproxy"),
     [
