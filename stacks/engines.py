@@ -168,7 +168,7 @@ def _embedded(stack: str, path: Path, on_event: Callable[[Event], None]) -> Engi
         backend=_folder(),
         passphrase=passphrase(),
         stack_file=path,
-        program=Path(__file__).parent / "__main__.py",
+        program=Path(__file__).parent,
         on_event=on_event,
     )
 

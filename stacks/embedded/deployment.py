@@ -50,26 +50,23 @@ class Handler(Protocol):
         """The outputs and how it drifted (empty: it did not); None when it is gone."""
 
 
+@dataclass
 class Deployment:
     """One run over one state; without ``save``, which follows each change, a preview.
 
     Its methods may be called from several threads at once.
     """
 
-    def __init__(
-        self,
-        state: State,
-        handler_of: Callable[[Resource, Properties], Handler],
-        on_event: OnEvent,
-        save: Callable[[], None] | None,
-    ) -> None:
-        self.state = state
+    state: State
+    handler_of: Callable[[Resource, State], Handler]
+    on_event: OnEvent
+    save: Callable[[], None] | None
+    failure: str = ""
+
+    def __post_init__(self) -> None:
         self.changes = dict.fromkeys(CHANGES, 0)
-        self.failure = ""
-        self.is_preview = save is None
-        self._handler = handler_of
-        self._on_event = on_event
-        self._save = save or (lambda: None)
+        self.is_preview, self.is_first = self.save is None, not self.state.earlier
+        self._save = self.save or (lambda: None)
         self._lock = threading.RLock()
         self._clearing = threading.Lock()
         self._begun: set[str] = set()
@@ -101,7 +98,7 @@ class Deployment:
         if not new.is_managed:
             changed = changed_names(old.inputs, new.inputs) if old else []
             return self._bring("update" if changed else "same" if old else "create", new, old)
-        handler = self._handler_of(new)
+        handler = self.handler_of(new, self.state)
         new.inputs = handler.check(new, old)
         if old is None or old.pending_replacement:
             return self._bring("replace" if old else "create", new, None, handler)
@@ -118,11 +115,6 @@ class Deployment:
             return self._bring("replace", new, None, handler, diff.changed, keep_old=not first)
         op = "update" if diff.changed or is_mended else "same"
         return self._bring(op, new, old, handler, diff.changed)
-
-    def outputs(self, urn: str, outputs: Properties) -> None:
-        """What a component, or the program itself, says came out."""
-        with self._lock:
-            self.state.registered[urn].outputs = outputs
 
     def delete(self, targets: Iterable[Resource], *, protected: bool = False) -> None:
         """Deletes ``targets``, each after those of them that need it, where possible at once.
@@ -142,7 +134,7 @@ class Deployment:
     def refresh(self, old: Resource) -> str:
         """Compares ``old`` with what exists and notes it; says how it drifted, or nothing."""
         try:
-            found = None if old.pending_replacement else self._handler_of(old).read(old)
+            found = None if old.pending_replacement else self.handler_of(old, self.state).read(old)
         except Exception as error:
             raise CrmError(f"{old.label}: refresh failed: {error}") from error
         drift = "gone" if found is None else found[1]
@@ -150,7 +142,7 @@ class Deployment:
             self.state.remove(old)
         else:
             old.outputs, old.taint = found[0], bool(drift)
-        self._tell(old, "refresh", "done", 0.0, drift)
+        self.tell(old, "refresh", "done", 0.0, drift)
         return f"{old.label}: {drift}" if drift else ""
 
     def sweep(self, name: str, remove: Callable[[], None]) -> None:
@@ -199,16 +191,13 @@ class Deployment:
                 if not resource.pending_replacement:
                     self._delete(resource, pending=True)
 
-    def _handler_of(self, resource: Resource) -> Handler:
-        return self._handler(resource, self.state.provider_inputs(resource))
-
     def _taken_along(self, root: Resource) -> list[Resource]:
         taken, urns = [root], {root.urn}
         with self._lock:
             earlier = [r for r in self.state.earlier if r.is_managed and not r.delete]
         for r in earlier:
             named = {urn for needed in r.property_dependencies.values() for urn in needed}
-            if named & urns and self._handler_of(r).replaces_on_change:
+            if named & urns and self.handler_of(r, self.state).replaces_on_change:
                 taken.append(r)
                 urns.add(r.urn)
         return taken
@@ -219,8 +208,8 @@ class Deployment:
                 self.state.remove(old)
             return
         with self._step(old, "delete"):
-            if old.is_managed and not old.retain_on_delete and not self.is_preview:
-                self._handler_of(old).delete(old)
+            if old.is_managed and not self.is_preview:
+                self.handler_of(old, self.state).delete(old)
             with self._lock:
                 old.pending_replacement = pending
                 if not pending:
@@ -232,18 +221,20 @@ class Deployment:
             raise CrmError(self.failure)
         begun = time.monotonic()
         if op != "same":
-            self._tell(resource, op, "begin", 0.0, detail)
+            self.tell(resource, op, "begin", 0.0, detail)
         try:
             yield
         except Exception as error:
             self.stop(f"{resource.label}: {op} failed: {error}")
-            self._tell(resource, op, "failed", time.monotonic() - begun, str(error))
+            self.tell(resource, op, "failed", time.monotonic() - begun, str(error))
             raise CrmError(self.failure) from error
         with self._lock:
             self.changes[op] += not (op == "delete" and resource.urn in self._replaced)
             if op != "same":
                 self._save()
-        self._tell(resource, op, "done", time.monotonic() - begun, detail)
+        self.tell(resource, op, "done", time.monotonic() - begun, detail)
 
-    def _tell(self, r: Resource, op: str, status: str, seconds: float, detail: str) -> None:
-        self._on_event(Event(r.urn, r.type, r.name, op, status, seconds, detail))
+    def tell(self, r: Resource, op: str, status: str, seconds: float, detail: str) -> None:
+        """Passes on what happens to ``r``, one event at a time."""
+        with self._lock:
+            self.on_event(Event(r.urn, r.type, r.name, op, status, seconds, detail))

@@ -12,13 +12,18 @@ from stacks.errors import CrmError
 from stacks.pulumi_state.values import Properties
 
 _MIB = 1024 * 1024
+_AS_THEY_ARE = {
+    # Inputs that the API takes under another name.
+    **{"image": "Image", "command": "Cmd", "entrypoints": "Entrypoint", "user": "User"},
+    **{"envs": "Env", "hostname": "Hostname"},
+    **{"stopSignal": "StopSignal", "stopTimeout": "StopTimeout"},
+}
 _KNOWN = {
     "docker:index/network:Network": "name driver internal labels",
     "docker:index/volume:Volume": "name labels",
-    "docker:index/container:Container": "name image command entrypoints user envs hostname labels"
-    " restart memory memorySwap cpus readOnly tmpfs volumes networksAdvanced networkMode ports"
-    " healthcheck wait waitTimeout mustRun init securityOpts capabilities stopSignal stopTimeout"
-    " destroyGraceSeconds logDriver logOpts",
+    "docker:index/container:Container": f"name {' '.join(_AS_THEY_ARE)} labels restart memory"
+    " memorySwap cpus readOnly tmpfs volumes networksAdvanced ports healthcheck wait waitTimeout"
+    " mustRun securityOpts capabilities destroyGraceSeconds logDriver logOpts",
     "labels": "label value",
     "volumes": "volumeName containerPath readOnly",
     "networksAdvanced": "name aliases",
@@ -44,12 +49,12 @@ def labels(inputs: Mapping[str, Any]) -> dict[str, str]:
     return {item["label"]: item["value"] for item in inputs.get("labels", [])}
 
 
-def container(inputs: Mapping[str, Any], all_labels: Mapping[str, str]) -> Properties:
+def container(inputs: Mapping[str, Any], more_labels: Mapping[str, str]) -> Properties:
     """The body of ``POST /containers/create``; networks are connected afterwards."""
+    all_labels = {**labels(inputs), **more_labels}
     ports = {f"{p['internal']}/{p.get('protocol', 'tcp')}": p for p in inputs.get("ports", [])}
     swap = inputs.get("memorySwap", 0)
     host = {
-        "NetworkMode": inputs.get("networkMode", "bridge"),
         "RestartPolicy": {"Name": inputs.get("restart", "no")},
         "Memory": inputs.get("memory", 0) * _MIB,
         "MemorySwap": swap * _MIB if swap > 0 else swap,
@@ -64,26 +69,14 @@ def container(inputs: Mapping[str, Any], all_labels: Mapping[str, str]) -> Prope
             port: [{"HostIp": p.get("ip", ""), "HostPort": str(p.get("external", ""))}]
             for port, p in ports.items()
         },
-        "Init": inputs.get("init", False),
         "SecurityOpt": inputs.get("securityOpts", []),
         "CapDrop": inputs.get("capabilities", {}).get("drops", []),
         "LogConfig": {"Type": inputs.get("logDriver", ""), "Config": inputs.get("logOpts", {})},
     }
-    body = {
-        "HostConfig": host,
-        "Image": inputs["image"],
-        "Cmd": inputs.get("command"),
-        "Entrypoint": inputs.get("entrypoints"),
-        "User": inputs.get("user", ""),
-        "Env": inputs.get("envs", []),
-        "Hostname": inputs.get("hostname", ""),
-        "Labels": dict(all_labels),
-        "StopSignal": inputs.get("stopSignal"),
-        "StopTimeout": inputs.get("stopTimeout"),
-        "ExposedPorts": {port: {} for port in ports},
-        "Healthcheck": _healthcheck(inputs["healthcheck"]) if "healthcheck" in inputs else None,
-    }
-    return {key: value for key, value in body.items() if value is not None}
+    check = {"Healthcheck": _healthcheck(inputs["healthcheck"])} if "healthcheck" in inputs else {}
+    named = {api: inputs[name] for name, api in _AS_THEY_ARE.items() if name in inputs}
+    exposed: Properties = {port: {} for port in ports}
+    return {**named, **check, "HostConfig": host, "Labels": all_labels, "ExposedPorts": exposed}
 
 
 def _healthcheck(check: Mapping[str, Any]) -> Properties:

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import KW_ONLY, dataclass
 from functools import cache, partial
 from pathlib import Path
 from types import FrameType
@@ -19,48 +20,38 @@ import yaml
 from docker.errors import DockerException
 
 from stacks.embedded.deployment import Deployment, Handler
-from stacks.embedded.docker_handlers import KINDS, DockerHandler, Machine
+from stacks.embedded.docker_handlers import KINDS, DockerHandler
 from stacks.embedded.dynamic import DynamicHandler
 from stacks.embedded.kubernetes_handler import TYPES, KubernetesHandler
 from stacks.embedded.monitor import Monitor, run_program
 from stacks.embedded.state import MARK, Resource, State, is_pulumis, load
 from stacks.errors import CrmError
 from stacks.pulumi_state.files import Store
-from stacks.pulumi_state.values import UNKNOWN, Properties, map_secrets, reveal
-from stacks.results import Event, OnEvent, Result
+from stacks.pulumi_state.values import UNKNOWN, map_secrets, reveal
+from stacks.results import OnEvent, Result
 from stacks.targets import docker_host, kubernetes_host
 from stacks.targets.docker_host import STACK_LABEL
 
 
+@dataclass
 class EmbeddedEngine:
     """Deploys one stack without the Pulumi CLI.
 
-    ``backend`` is the folder that holds ``.pulumi``; ``program`` a folder with ``__main__.py``, or
-    that file. ``on_event`` is called from several threads, one at a time.
+    ``backend`` is the folder that holds ``.pulumi``, ``program`` one with ``__main__.py``.
+    ``on_event`` is called from several threads, one at a time.
     """
 
-    def __init__(
-        self,
-        stack: str,
-        *,
-        backend: Path,
-        passphrase: str,
-        stack_file: Path,
-        program: Path,
-        on_event: OnEvent,
-    ) -> None:
-        self._stack, self._stack_file = stack, stack_file
-        self._passphrase = passphrase
-        self._program = program if program.is_dir() else program.parent
-        self._store = Store(backend, stack)
-        self._machine = Machine(stack)
-        lock = threading.Lock()
+    stack: str
+    _: KW_ONLY
+    backend: Path
+    passphrase: str
+    stack_file: Path
+    program: Path
+    on_event: OnEvent
 
-        def tell(event: Event) -> None:
-            with lock:
-                on_event(event)
-
-        self._on_event = tell
+    def __post_init__(self) -> None:
+        self._store = Store(self.backend, self.stack)
+        self._docker = cache(docker_host.connect)
 
     def preview(self) -> Result:
         """What ``up`` would do, without doing it."""
@@ -87,22 +78,17 @@ class EmbeddedEngine:
 
     def refresh(self, *, preview_only: bool = False) -> Result:
         """Compares the state with what exists; what drifted is replaced by the next ``up``."""
-        drift: list[str] = []
 
-        def work(deployment: Deployment) -> None:
+        def work(deployment: Deployment) -> list[str]:
             managed = [resource for resource in deployment.state if resource.is_managed]
-            drift.extend(filter(None, map(deployment.refresh, managed)))
+            return [drift for drift in map(deployment.refresh, managed) if drift]
 
-        return self._run(work, drift, preview=preview_only)
+        return self._run(work, preview=preview_only)
 
     def outputs(self, *, show_secrets: bool = False) -> dict[str, Any]:
         """What the program exported last; secrets as ``[secret]`` unless asked for."""
         outputs = self._load().outputs()
         return reveal(outputs) if show_secrets else _redact(outputs)
-
-    def export(self) -> dict[str, Any]:
-        """The checkpoint as it is on disk, secrets encrypted; empty without one."""
-        return self._store.read()
 
     def handover(self, to: str) -> None:
         """Gives the stack to the other engine, ``pulumi`` or ``embedded``; touches nothing else.
@@ -111,8 +97,8 @@ class EmbeddedEngine:
         """
         with self._store.locked():
             if (self._store.read().get("latest") or {}).get("pending_operations"):
-                hint = f"first run: pulumi refresh --clear-pending-creates -s {self._stack}"
-                raise CrmError(f"{self._stack}: the Pulumi CLI was killed in mid-step; {hint}")
+                hint = f"first run: pulumi refresh --clear-pending-creates -s {self.stack}"
+                raise CrmError(f"{self.stack}: the Pulumi CLI was killed in mid-step; {hint}")
             state = self._load()
             for resource in [resource for resource in state if resource.is_managed]:
                 # Has the CLI read it first, and keep the outputs that it wants.
@@ -123,26 +109,25 @@ class EmbeddedEngine:
                 self._store.release()
 
     def _run(
-        self,
-        work: Callable[[Deployment], None],
-        drift: list[str] | None = None,
-        *,
-        preview: bool = False,
+        self, work: Callable[[Deployment], list[str] | None], *, preview: bool = False
     ) -> Result:
-        begun, message = time.monotonic(), ""
+        begun, message, drift = time.monotonic(), "", None
         with nullcontext() if preview else self._store.locked():
             if is_pulumis(self._store):
-                hint = f"to go on with this engine: crm handover {self._stack} --to embedded"
-                raise CrmError(f"{self._stack}: made by the Pulumi CLI; {hint}")
+                hint = f"to go on with this engine: crm handover {self.stack} --to embedded"
+                raise CrmError(f"{self.stack}: made by the Pulumi CLI; {hint}")
             state = self._load()
             save = None if preview else lambda: self._store.write(state.checkpoint())
-            deployment = Deployment(state, self._handler_of, self._on_event, save)
+            deployment = Deployment(state, self._handler_of, self.on_event, save)
+            self._cluster = cache(
+                lambda c: KubernetesHandler(kubernetes_host.connect(c), deployment)
+            )
             if save is not None:
                 save()
                 self._store.claim()
             try:
                 with _signals(deployment):
-                    work(deployment)
+                    drift = work(deployment)
             except (CrmError, DockerException) as error:
                 message = deployment.failure or str(error)
             if save is not None:
@@ -159,16 +144,22 @@ class EmbeddedEngine:
         )
 
     def _deploy(self, deployment: Deployment) -> None:
-        if not list(deployment.state):
-            self._refuse_foreign_objects()
+        if not deployment.state.earlier and (found := docker_host.belongings(self.stack)):
+            label = f"--filter label={STACK_LABEL}={self.stack}"
+            raise CrmError(
+                f"{self.stack}: Docker has {found[0].name}, but {self._store.checkpoint} knows no"
+                " such stack. If another engine or checkout made it, go on there. If its state was"
+                f" lost, remove what runs (volumes stay), then run again: docker rm -f $(docker ps"
+                f" -aq {label}) && docker network prune -f {label}"
+            )
         self._sweep(deployment)
-        run_program(self._program, Monitor(deployment, self._config, self._secret))
+        run_program(self.program, Monitor(deployment, self._config, self._secret))
         deployment.delete(deployment.state.earlier)
 
     def _load(self) -> State:
-        document = yaml.safe_load(self._stack_file.read_text(encoding="utf-8")) or {}
+        document = yaml.safe_load(self.stack_file.read_text(encoding="utf-8")) or {}
         salt, given = document.get("encryptionsalt"), document.get("config") or {}
-        state = load(self._store, self._stack, self._passphrase, salt)
+        state = load(self._store, self.stack, self.passphrase, salt)
         opened = state.crypter.open_config(given)
         # As the CLI hands it to programs: text, structures as JSON.
         self._config = {
@@ -177,48 +168,30 @@ class EmbeddedEngine:
         }
         self._secret = [key for key in given if opened[key] != given[key]]
         self._dynamic = DynamicHandler(self._config)
-        is_known = bool(list(state))
-        self._cluster = cache(
-            lambda context: KubernetesHandler(
-                kubernetes_host.connect(context), self._stack, self._on_event, adopts=is_known
-            )
-        )
         return state
 
-    def _handler_of(self, resource: Resource, provider: Properties) -> Handler:
+    def _handler_of(self, resource: Resource, state: State) -> Handler:
         if resource.type.startswith("pulumi-python:"):
             return self._dynamic
         if resource.type in KINDS:
-            return DockerHandler(self._machine, resource.type)
+            return DockerHandler(self._docker(), self.stack, resource.type)
         if resource.type in TYPES:
-            return self._cluster(provider.get("context"))
+            return self._cluster(state.context_of(resource))
         hint = f"only dynamic resources, {', '.join([*KINDS, *TYPES])}; use --engine pulumi"
         raise CrmError(f"the embedded engine knows no {resource.type}, {hint}")
 
-    def _refuse_foreign_objects(self) -> None:
-        if found := self._machine.belongings():
-            label = f"--filter label={STACK_LABEL}={self._stack}"
-            raise CrmError(
-                f"{self._stack}: Docker has {found[0].name}, but {self._store.checkpoint} knows no"
-                " such stack. If another engine or checkout made it, go on there. If its state was"
-                f" lost, remove what runs (volumes stay), then run again: docker rm -f $(docker ps"
-                f" -aq {label}) && docker network prune -f {label}"
-            )
-
     def _sweep(self, deployment: Deployment) -> None:
         """Removes what a killed run left: it may hold ports, or endpoints of networks."""
-        if deployment.is_preview or not list(deployment.state):
+        if deployment.is_preview or not deployment.state.earlier:
             return
         ids = {resource.id for resource in deployment.state}
-        for stray in self._machine.belongings():
+        for stray in docker_host.belongings(self.stack):
             if stray.id not in ids:
                 deployment.sweep(stray.name, partial(docker_host.remove, stray))
         known = [resource for resource in deployment.state if resource.type in TYPES]
-        providers = map(deployment.state.provider_inputs, known)
-        for context in {provider.get("context") for provider in providers}:
-            cluster = self._cluster(context)
-            for live in cluster.strays(known):
-                deployment.sweep(live["metadata"]["name"], partial(cluster.remove, live))
+        for context in set(map(deployment.state.context_of, known)):
+            for name, remove in self._cluster(context).strays(known):
+                deployment.sweep(name, remove)
 
 
 @contextmanager

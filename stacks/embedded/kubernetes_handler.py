@@ -6,17 +6,15 @@ before the next run; namespaces and claims stay, and are taken over by name.
 """
 
 import time
-from base64 import b64encode
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 
-from stacks.embedded.deployment import Diff
+from stacks.embedded.deployment import Deployment, Diff
 from stacks.embedded.state import Resource
 from stacks.errors import CrmError
 from stacks.pulumi_state.values import Properties, given, hide, hide_like, reveal
-from stacks.results import Event, OnEvent
 from stacks.targets.kubernetes_host import FIELD_MANAGER, STACK_LABEL, Cluster
-from stacks.targets.kubernetes_ready import changes, is_fixed, judge
+from stacks.targets.kubernetes_ready import changes, is_fixed, judge, labels
 
 _KINDS = {
     "v1": "Namespace ServiceAccount ConfigMap Secret PersistentVolumeClaim Service",
@@ -37,14 +35,14 @@ _MANAGER = "__fieldManager"  # as the CLI's provider notes it, so that both are 
 
 
 class KubernetesHandler:
-    """The objects of one stack in one cluster. ``adopts``: what is there with the stack's label
-    is of an earlier run, and taken over; else nothing is."""
+    """The objects of one stack in one cluster. Those with its label that are there already are of
+    a run before, and taken over; by a first run nothing is."""
 
     replaces_on_change, mends = False, True
 
-    def __init__(self, cluster: Cluster, stack: str, on_event: OnEvent, adopts: bool) -> None:
-        self._cluster, self._stack, self._on_event = cluster, stack, on_event
-        self._adopts = adopts
+    def __init__(self, cluster: Cluster, deployment: Deployment) -> None:
+        self._cluster, self._deployment = cluster, deployment
+        self._stack = deployment.state.stack
 
     def check(self, new: Resource, old: Resource | None) -> Properties:
         named = new.inputs.get("apiVersion"), new.inputs.get("kind")
@@ -55,76 +53,56 @@ class KubernetesHandler:
     def diff(self, old: Resource, new: Resource) -> Diff:
         was, wanted = _object(old), _object(new)
         changed = [path for path, _, _ in changes(was, wanted)]
-        replace = is_fixed(was, changed)
-        is_same_place = _id(was) == _id(wanted)
-        return Diff(changed, replace, True, is_same_place, self._cluster.read(was) is None)
+        clash, is_gone = _id(was) == _id(wanted), self._cluster.read(was) is None
+        return Diff(changed, is_fixed(was, changed), clash, clash, is_gone)
 
     def create(self, new: Resource) -> tuple[str, Properties]:
         wanted = _object(new)
         found = self._cluster.read(wanted)
         if found and "deletionTimestamp" in found["metadata"]:
             self._cluster.delete(found)
-            found = None
-        if found and (_labels(found).get(STACK_LABEL) != self._stack or not self._adopts):
-            hint = f"remove or rename it; it has no label {STACK_LABEL}={self._stack}"
-            if not self._adopts and _labels(found).get(STACK_LABEL) == self._stack:
-                hint = "the state knows no such stack; go on where it was made, or remove it"
-            raise CrmError(f"{_id(wanted)} is there already: {hint}")
-        return _id(wanted), self._applied(new, wanted, FIELD_MANAGER, "create")
+        elif found and (self._deployment.is_first or labels(found).get(STACK_LABEL) != self._stack):
+            hint = f"if it is (label {STACK_LABEL}={self._stack}), go on where its state is"
+            raise CrmError(f"{_id(wanted)} is there and not ours: {hint}, else remove or rename it")
+        return _id(wanted), self._applied(new, FIELD_MANAGER, "create")
 
     def update(self, old: Resource, new: Resource) -> Properties:
-        return self._applied(new, _object(new), old.outputs.get(_MANAGER, FIELD_MANAGER), "update")
+        return self._applied(new, old.outputs.get(_MANAGER, FIELD_MANAGER), "update")
 
     def delete(self, old: Resource) -> None:
         self._cluster.delete(_object(old, uid=True))
 
     def read(self, old: Resource) -> tuple[Properties, str] | None:
-        wanted = _object(old)
-        live = self._cluster.read(wanted)
+        manager = old.outputs.get(_MANAGER, FIELD_MANAGER)
+        live = self._cluster.read(_object(old))
         if live is None:
             return None
-        manager = old.outputs.get(_MANAGER, FIELD_MANAGER)
-        drift, verdict = self._cluster.drift(wanted, live, manager), judge(live)
-        if not verdict.ready and verdict.failed:
-            drift.append(verdict.failed)
-        return _outputs(old, live, manager), ", ".join(drift)
+        drift = [*self._cluster.drift(_object(old), live, manager), judge(live).failed]
+        return _outputs(old, live, manager), ", ".join(filter(None, drift))
 
-    def strays(self, known: Iterable[Resource]) -> Iterator[Properties]:
-        """Objects with the stack's label, where ``known`` are, that none of these is."""
+    def strays(self, known: Iterable[Resource]) -> Iterator[tuple[str, Callable[[], None]]]:
+        """What has the stack's label where ``known`` are and is none of them: its name, and what
+        removes it."""
         mine = [_object(resource, uid=True)["metadata"] for resource in known]
-        uids, places = {m.get("uid") for m in mine}, {m.get("namespace") for m in mine} - {None}
-        for place in sorted(places):
-            for api, kind in TYPES.values():
-                found = (
-                    ()
-                    if kind in _KEPT
-                    else self._cluster.find(api, kind, place, {STACK_LABEL: self._stack})
-                )
-                ours = (live for live in found if not live["metadata"].get("ownerReferences"))
-                yield from (live for live in ours if live["metadata"]["uid"] not in uids)
+        kinds = [named for named in TYPES.values() if named[1] not in _KEPT]
+        for namespace in sorted({metadata.get("namespace", "") for metadata in mine} - {""}):
+            for live in self._cluster.belongings(kinds, namespace, self._stack):
+                if live["metadata"]["uid"] not in [metadata.get("uid") for metadata in mine]:
+                    yield live["metadata"]["name"], partial(self._cluster.delete, live)
 
-    def remove(self, stray: Properties) -> None:
-        """Deletes one of ``strays``, whatever became of it meanwhile."""
-        self._cluster.delete(stray)
-
-    def _applied(self, new: Resource, wanted: Properties, manager: str, op: str) -> Properties:
+    def _applied(self, new: Resource, manager: str, op: str) -> Properties:
         begun = time.monotonic()
 
         def report(text: str) -> None:
-            seconds = time.monotonic() - begun
-            self._on_event(Event(new.urn, new.type, new.name, op, "waiting", seconds, text))
+            self._deployment.tell(new, op, "waiting", time.monotonic() - begun, text)
 
-        live = self._cluster.apply(wanted, manager=manager)
+        live = self._cluster.apply(_object(new), manager=manager)
         return _outputs(new, self._cluster.wait_ready(live, report=report), manager)
 
 
 def _object(resource: Resource, *, uid: bool = False) -> Properties:
     """What ``resource`` asks for; ``uid`` names the very object that it is."""
     wanted: Properties = reveal(given(resource.inputs))
-    if text := wanted.pop("stringData", None):
-        # Applied as such, a key that is left out later would stay.
-        encoded = {key: b64encode(value.encode()).decode() for key, value in text.items()}
-        wanted["data"] = {**wanted.get("data", {}), **encoded}
     known = resource.outputs.get("metadata", {}).get("uid") if uid else None
     return {**wanted, "metadata": {**wanted["metadata"], "uid": known}} if known else wanted
 
@@ -132,17 +110,12 @@ def _object(resource: Resource, *, uid: bool = False) -> Properties:
 def _outputs(resource: Resource, live: Properties, manager: str) -> Properties:
     """The live object as the CLI's provider keeps it (checkpointObject in its provider.go)."""
     metadata = {key: value for key, value in live["metadata"].items() if key != "managedFields"}
-    outputs = hide_like({**live, "metadata": metadata}, resource.inputs)
-    if live["kind"] == "Secret" and "data" in live:
-        outputs["data"] = hide(live["data"])
+    secret = {"data": hide(None)} if live["kind"] == "Secret" else {}
+    outputs = hide_like({**live, "metadata": metadata}, {**resource.inputs, **secret})
     own = {"__initialApiVersion": live["apiVersion"], _MANAGER: manager}
     return {**outputs, **own, "__inputs": resource.inputs}
 
 
-def _id(wanted: Any) -> str:
+def _id(wanted: Properties) -> str:
     metadata = wanted["metadata"]
     return "/".join(filter(None, (metadata.get("namespace"), metadata["name"])))
-
-
-def _labels(live: Properties) -> Properties:
-    return live["metadata"].get("labels") or {}

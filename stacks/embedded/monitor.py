@@ -32,18 +32,15 @@ from stacks.pulumi_state.values import from_struct, hide
 
 _OPTIONS = (
     "type name parent custom object protect dependencies version propertyDependencies"
-    " provider retainOnDelete deleteBeforeReplace deleteBeforeReplaceDefined"
-    " additionalSecretOutputs"
+    " provider deleteBeforeReplace deleteBeforeReplaceDefined additionalSecretOutputs"
     # These change nothing here:
     " acceptSecrets acceptResources supportsPartialValues supportsResultReporting sourcePosition"
     " stackTrace"
 )
 _KUBERNETES = "pulumi:providers:kubernetes"
-_PROVIDER_INPUTS = (
-    "context version"
-    # What this engine does anyway:
-    " enableServerSideApply enableSecretMutable upsertExistingObjects"
-)
+# The context, and what this engine does anyway.
+_PROVIDER_INPUTS = "context enableServerSideApply enableSecretMutable upsertExistingObjects"
+_NO_NAME = re.compile("[^0-9A-Za-z]")
 _FEATURES = [
     resource_pb2.RESOURCE_MONITOR_FEATURE_SECRETS,
     resource_pb2.RESOURCE_MONITOR_FEATURE_RESOURCE_REFERENCES,
@@ -70,17 +67,16 @@ class Monitor:
 
     def __getattr__(self, call: str) -> Callable[[Any], Any]:
         def refuse(_request: Any) -> Any:
-            raise CrmError(
-                f"the embedded engine does not know Pulumi's {call}; use --engine pulumi"
-            )
+            raise CrmError(f"the embedded engine knows no {call} of Pulumi's; use --engine pulumi")
 
         return self._calls.get(call, refuse)
 
     def _register(self, request: Any) -> Any:
         _refuse_unknown(request)
         if request.type == _KUBERNETES:
-            made = self._own_provider(request)
-            return resource_pb2.RegisterResourceResponse(urn=made.urn, id=made.id)
+            inputs = {**from_struct(request.object), "version": request.version}
+            own = self.deployment.provider(request.type, request.name, inputs, request.parent)
+            return resource_pb2.RegisterResourceResponse(urn=own.urn, id=own.id)
         property_dependencies = sorted(request.propertyDependencies.items())
         new = Resource(
             urn=_urn(self.deployment.state.stack, request.parent, request.type, request.name),
@@ -92,7 +88,6 @@ class Monitor:
             dependencies=list(request.dependencies),
             property_dependencies={key: list(value.urns) for key, value in property_dependencies},
             additional_secret_outputs=list(request.additionalSecretOutputs),
-            retain_on_delete=request.retainOnDelete,
             provider=self._provider(request) if request.custom else "",
         )
         first = request.deleteBeforeReplace if request.deleteBeforeReplaceDefined else None
@@ -106,28 +101,19 @@ class Monitor:
         return resource_pb2.RegisterResourceResponse(urn=made.urn, id=made.id, object=outputs)
 
     def _register_outputs(self, request: Any) -> Empty:
-        self.deployment.outputs(request.urn, from_struct(request.outputs))
+        self.deployment.state.registered[request.urn].outputs = from_struct(request.outputs)
         return Empty()
 
     def _provider(self, request: Any) -> str:
         if request.provider:
             return str(request.provider)
-        name, inputs = "default", {"version": request.version}
         package = request.type.split(":")[0]
+        name, inputs = f"default_{_NO_NAME.sub('_', request.version)}", {"version": request.version}
         if package == "pulumi-python":
+            name = "default"
             inputs = {k: hide(v) if k in self.secret else v for k, v in self.config.items()}
-        else:
-            name += "_" + re.sub("[^0-9A-Za-z]", "_", request.version)
         made = self.deployment.provider(f"pulumi:providers:{package}", name, inputs)
         return f"{made.urn}::{made.id}"
-
-    def _own_provider(self, request: Any) -> Resource:
-        inputs = {**from_struct(request.object), "version": request.version}
-        for name in inputs:
-            if name not in _PROVIDER_INPUTS:
-                hint = "leave it out or use --engine pulumi"
-                raise CrmError(f"{_KUBERNETES}: the embedded engine knows no {name!r}; {hint}")
-        return self.deployment.provider(request.type, request.name, inputs, request.parent)
 
 
 def run_program(program: Path, monitor: Monitor) -> None:
@@ -174,15 +160,18 @@ def _reason(error: BaseException, program: Path) -> str:
 
 def _refuse_unknown(request: Any) -> None:
     where, hint = f"{request.type} {request.name}", "leave it out or use --engine pulumi"
-    for option, value in request.ListFields():
-        is_empty = isinstance(value, Message) and not value.ByteSize()
-        if not is_empty and option.name not in _OPTIONS.split():
-            raise CrmError(f"{where}: the embedded engine knows no option {option.name}; {hint}")
+    options = {option.name: value for option, value in request.ListFields()}
+    given = [n for n, v in options.items() if not isinstance(v, Message) or v.ByteSize()]
+    if request.type == _KUBERNETES:
+        given += [
+            f"input {name}" for name in request.object if name not in _PROVIDER_INPUTS.split()
+        ]
+    for option in given:
+        if option not in _OPTIONS.split():
+            raise CrmError(f"{where}: the embedded engine knows no option {option}; {hint}")
     is_component = not request.custom and request.type.startswith(("crm:", STACK_TYPE))
-    is_known = request.custom and (
-        request.type == _KUBERNETES or not request.type.startswith("pulumi:")
-    )
-    if not is_component and not is_known:
+    is_known = request.type == _KUBERNETES or not request.type.startswith("pulumi:")
+    if not is_component and not (request.custom and is_known):
         only = "default and kubernetes providers and crm: components"
         raise CrmError(f"{where}: the embedded engine knows only {only}")
 

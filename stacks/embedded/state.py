@@ -13,7 +13,7 @@ import msgspec
 from stacks.errors import CrmError
 from stacks.pulumi_state.crypter import Crypter
 from stacks.pulumi_state.files import PROJECT, Store, now
-from stacks.pulumi_state.values import Properties, reveal
+from stacks.pulumi_state.values import Properties
 
 MARK = "crm-embedded-1"
 """As the manifest's ``version``, this is how a stack remembers that this engine made it."""
@@ -38,7 +38,6 @@ class Resource(msgspec.Struct, kw_only=True, omit_defaults=True, rename="camel")
     property_dependencies: dict[str, list[str]] = {}
     pending_replacement: bool = False  # deleted already, still to be made anew
     additional_secret_outputs: list[str] = []
-    retain_on_delete: bool = False
     refresh_before_update: bool = False  # has the CLI read it before it compares
     created: str = ""
     modified: str = ""
@@ -88,11 +87,10 @@ class State:
         """What earlier runs left under that URN, unless it is only there to be deleted."""
         return next((r for r in self.earlier if r.urn == urn and not r.delete), None)
 
-    def provider_inputs(self, resource: Resource) -> Properties:
-        """The inputs of the provider of ``resource``, secrets opened."""
+    def context_of(self, resource: Resource) -> str | None:
+        """The kubeconfig's context that the provider of ``resource`` names, if it does."""
         urn = resource.provider.rpartition("::")[0]
-        found: Properties = reveal(next((r.inputs for r in self if r.urn == urn), {}))
-        return found
+        return next((r.inputs.get("context") for r in self if r.urn == urn), None)
 
     def register(self, resource: Resource, *, keep_old: bool = False) -> None:
         """Puts ``resource`` in its predecessor's place; ``keep_old`` keeps that to be deleted."""

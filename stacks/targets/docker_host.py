@@ -219,8 +219,23 @@ def tail(container: Any, lines: int) -> str:
     )
 
 
-def belongings(client: DockerClient, stack: str) -> list[Any]:
-    """Every container, helpers included, and network with the label of ``stack``, in that order."""
+def find(client: DockerClient, kind: str, key: str) -> Any:
+    """The one of ``containers``, ``networks`` or ``volumes`` with that name or id, or None."""
+    from docker.errors import NotFound
+
+    try:
+        return getattr(client, kind).get(key)
+    except NotFound:
+        return None
+
+
+def belongings(stack: str) -> list[Any]:
+    """Every container, helpers included, and network with the label of ``stack``, in that order;
+    none without a Docker: what needs one will say so itself."""
+    try:
+        client = connect()
+    except CrmError:
+        return []
     only: dict[str, Any] = {"label": f"{STACK_LABEL}={stack}"}
     containers = client.containers.list(all=True, filters=only, ignore_removed=True)
     return [*containers, *client.networks.list(filters=only)]
@@ -257,7 +272,7 @@ def start(
         client.images.pull(body["Image"])
     # The SDK's stubs leave this one out.
     key = client.api.create_container_from_config(body, name)["Id"]  # type: ignore[no-untyped-call]
-    if networks and body["HostConfig"]["NetworkMode"] == "bridge":
+    if networks:
         client.networks.get("bridge").disconnect(key)
     for network, aliases in networks.items():
         client.networks.get(network).connect(key, aliases=aliases)
@@ -288,6 +303,26 @@ def wait_ready(container: Container, seconds: float, *, has_check: bool, may_end
     words = f"{checks[-1]['Output']}\n{container.logs(tail=10).decode(errors='replace')}"
     container.remove(force=True, v=True)
     raise CrmError(f"{problem}\n{words.strip()}".strip())
+
+
+def drift(container: Container, body: Mapping[str, Any], *, may_end: bool) -> list[str]:
+    """How ``container`` differs from what ``body`` makes, a phrase each."""
+    wanted = {**body["HostConfig"], **body}
+    there = {**container.attrs["HostConfig"], **container.attrs["Config"]}
+    names = ("Image", "Memory", "NanoCpus", "ReadonlyRootfs")
+    changed = [name for name in names if there[name] != wanted[name]]
+    found = [f"{name} is {there[name]}, not {wanted[name]}" for name in changed]
+    if not body["Labels"].items() <= labels(container).items():
+        found.append("labels differ")
+    state = container.attrs["State"]
+    if not state["Running"] and not may_end:
+        found.append(f"not running (exit code {state['ExitCode']})")
+    return found
+
+
+def labels(found: Any) -> dict[str, str]:
+    """The labels of a container, a network or a volume."""
+    return (found.attrs.get("Config") or found.attrs).get("Labels") or {}
 
 
 def present_images(client: DockerClient) -> set[str]:

@@ -11,7 +11,8 @@ import json
 import os
 import re
 import time
-from collections.abc import Callable, Mapping
+from base64 import b64encode
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -115,6 +116,11 @@ class Cluster:
         """
         query = {"fieldManager": manager, "force": str(force).lower()}
         query |= {"fieldValidation": "Strict", **({"dryRun": "All"} if dry else {})}
+        if text := wanted.get("stringData"):
+            # Applied as such, a key that is left out later would stay.
+            encoded = {key: b64encode(value.encode()).decode() for key, value in text.items()}
+            wanted = {**wanted, "data": {**wanted.get("data", {}), **encoded}}
+            del wanted["stringData"]
         return self._json("PATCH", _path(wanted), query, wanted)
 
     def read(self, reference: Object) -> Object | None:
@@ -140,6 +146,18 @@ class Cluster:
         )
         found = self._json("GET", path, {"labelSelector": selector} if selector else {})
         return [{"apiVersion": api_version, "kind": kind, **item} for item in found["items"]]
+
+    def belongings(
+        self, kinds: Iterable[tuple[str, str]], namespace: str, stack: str
+    ) -> list[Object]:
+        """What of ``kinds`` (apiVersion, kind) has the label of ``stack`` and nothing made it but
+        a person or us."""
+        found = [
+            live
+            for api_version, kind in kinds
+            for live in self.find(api_version, kind, namespace, {STACK_LABEL: stack})
+        ]
+        return [live for live in found if not kubernetes_ready.owner_uids(live)]
 
     def delete(
         self,
@@ -224,7 +242,10 @@ class Cluster:
             taints = {taint["effect"] for taint in node["spec"].get("taints") or []}
             if node["spec"].get("unschedulable") or taints & {"NoSchedule", "NoExecute"}:
                 continue
-            cpus, memory = (quantity(node["status"]["allocatable"][k]) for k in ("cpu", "memory"))
+            cpus, memory = (
+                kubernetes_ready.quantity(node["status"]["allocatable"][k])
+                for k in ("cpu", "memory")
+            )
             sizes.append(NodeSize(node["metadata"]["name"], cpus, int(memory / 1024**2)))
         return sorted(sizes, key=lambda size: -size.memory_mib)
 
@@ -345,18 +366,6 @@ class Cluster:
                 status,
             )
         return Refused(kubernetes_ready.one_line(said) or f"HTTP {status}", status)
-
-
-def quantity(text: str | float) -> float:
-    """A Kubernetes quantity such as ``250m``, ``3Gi`` or ``2`` as a number."""
-    parts = re.fullmatch(r"([\d.]+(?:e\d+)?)([numkKMGTPE]?)(i?)", str(text))
-    if parts is None:
-        raise CrmError(f"{text!r} is no quantity; right would be 250m or 3Gi")
-    number, prefix, binary = parts.groups()
-    if prefix in ("n", "u", "m"):
-        return float(number) / {"n": 1e9, "u": 1e6, "m": 1e3}[prefix]
-    power = " KMGTPE".index((prefix or " ").upper())
-    return float(number) * float(1024 if binary else 1000) ** power
 
 
 def _path(reference: Object) -> str:

@@ -6,9 +6,12 @@ They are in the spirit of ``kubectl rollout status`` and of pulumi-kubernetes' a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
+
+from stacks.errors import CrmError
 
 Object = dict[str, Any]
 
@@ -101,7 +104,7 @@ def _deployment(live: Object) -> Verdict:
     if updated < wanted:
         return Verdict(waiting=f"{updated} of {wanted} new pods started")
     if status.get("replicas", 0) > updated:
-        return Verdict(waiting=f"{status['replicas'] - updated} old pods to end")
+        return Verdict(waiting=f"{updated} new pods to replace {status['replicas'] - updated} old")
     available = status.get("availableReplicas", 0)
     return _count(available, wanted)
 
@@ -181,7 +184,7 @@ def current_pods(live: Object, pods: Iterable[Object], sets: Iterable[Object] = 
     newest_hash = live.get("status", {}).get("updateRevision")
     if kind == "StatefulSet" and newest_hash:
         of = "controller-revision-hash"
-        mine = [p for p in mine if p["metadata"].get("labels", {}).get(of) == newest_hash]
+        mine = [pod for pod in mine if labels(pod).get(of) == newest_hash]
     return mine
 
 
@@ -313,6 +316,18 @@ def is_fixed(live: Object, paths: Iterable[str]) -> bool:
     return any(path.startswith(f"{name}.") for path in whole for name in fixed)
 
 
+def quantity(text: str | float) -> float:
+    """A Kubernetes quantity such as ``250m``, ``3Gi`` or ``2`` as a number."""
+    parts = re.fullmatch(r"([\d.]+(?:e\d+)?)([numkKMGTPE]?)(i?)", str(text))
+    if parts is None:
+        raise CrmError(f"{text!r} is no quantity; right would be 250m or 3Gi")
+    number, prefix, binary = parts.groups()
+    if prefix in ("n", "u", "m"):
+        return float(number) / {"n": 1e9, "u": 1e6, "m": 1e3}[prefix]
+    power = " KMGTPE".index((prefix or " ").upper())
+    return float(number) * float(1024 if binary else 1000) ** power
+
+
 def one_line(text: str, longest: int = 400) -> str:
     """``text`` on one line, cut where it gets long."""
     joined = " ".join(text.split())
@@ -322,6 +337,11 @@ def one_line(text: str, longest: int = 400) -> str:
 def _said(source: Mapping[str, Any]) -> str:
     parts: Sequence[str] = [source.get("reason") or "", one_line(source.get("message") or "")]
     return ": ".join(filter(None, parts)) or "no reason given"
+
+
+def labels(live: Object) -> Mapping[str, str]:
+    """Its labels."""
+    return live["metadata"].get("labels") or {}
 
 
 def _annotations(live: Object) -> Mapping[str, str]:

@@ -17,9 +17,11 @@ from typing import Any
 from stacks.embedded import EmbeddedEngine
 from stacks.embedded.deployment import Deployment
 from stacks.embedded.docker_handlers import DockerHandler
+from stacks.embedded.kubernetes_handler import KubernetesHandler
 from stacks.errors import CrmError
 from stacks.pulumi_state import files as store
 from stacks.results import Event
+from stacks.targets.kubernetes_host import Cluster
 
 
 def _die(*_args: Any, **_kwargs: Any) -> Any:
@@ -38,6 +40,10 @@ def _kill_at(place: str) -> None:
         "started-unawaited": (DockerHandler, "_make", "after"),
         "deleting": (DockerHandler, "delete", "before"),
         "deleted-unrecorded": (DockerHandler, "delete", "after"),
+        "kubernetes-made-unrecorded": (KubernetesHandler, "create", "after"),
+        "kubernetes-applied-unawaited": (Cluster, "apply", "after"),
+        "kubernetes-updating": (KubernetesHandler, "update", "before"),
+        "kubernetes-deleted-unrecorded": (KubernetesHandler, "delete", "after"),
     }[what]
     original, calls = getattr(owner, name), itertools.count(1)
 

@@ -1,11 +1,7 @@
 """Docker's part: bodies without a daemon, and (live) networks, volumes and containers in one."""
 
-import io
 import re
-import subprocess
-import tarfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import docker
 import pytest
@@ -13,6 +9,7 @@ from docker.models.containers import Container
 
 from stacks.embedded import docker_body
 from stacks.errors import CrmError
+from tests.embedded import image
 from tests.embedded.conftest import Project
 from tests.embedded.names import PREFIX, STACK
 from tests.embedded.test_engine import changes
@@ -103,16 +100,9 @@ def test_duration_that_is_not_known_is_refused() -> None:
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[docker.DockerClient]:
-    """A client of the daemon, where an image of the host's own ``sleep`` and ``sh`` is made."""
+    """A client of the daemon, where the image of these tests is made."""
     made = docker.from_env()
-    programs = ["/bin/sleep", "/bin/sh"]
-    listed = subprocess.run(["ldd", *programs], capture_output=True, text=True, check=True).stdout
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as archive:
-        for path in sorted({*programs, *re.findall(r"(/\S+) \(0x", listed)}):
-            archive.add(Path(path).resolve(), path)
-    repository, tag = IMAGE.split(":")
-    made.api.import_image_from_data(buffer.getvalue(), repository=repository, tag=tag)
+    image.make(made, IMAGE)
     yield made
     made.images.remove(IMAGE, force=True)
     made.close()

@@ -107,14 +107,6 @@ def test_protected_resource_is_neither_dropped_nor_replaced(project: Project) ->
     assert project.log == ["create one"]
 
 
-def test_retained_resource_is_forgotten_not_deleted(project: Project) -> None:
-    project.program('Note("one", opts=options(retain_on_delete=True)); Note("two")')
-    project.run("up")
-    project.program('Note("two")')
-    assert changes(project.run("up")) == {"delete": 1, "same": 2}
-    assert "delete one" not in project.log
-
-
 def test_destroy_keeps_what_is_protected_and_what_that_needs(project: Project) -> None:
     project.program("""
         shelf = Shelf("shelf")
