@@ -9,7 +9,8 @@ CHANGES = ("create", "update", "replace", "delete", "same")
 @dataclass(frozen=True)
 class Event:
     """A resource at one moment. ``op`` is one of CHANGES or ``refresh``; ``status`` is ``begin``,
-    ``done`` or ``failed``; ``seconds`` count from the begin; ``detail`` names properties."""
+    ``waiting``, ``done`` or ``failed``; ``seconds`` count from the begin; ``detail`` names
+    properties, or says what is waited for."""
 
     urn: str
     type: str

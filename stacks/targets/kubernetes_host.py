@@ -62,6 +62,7 @@ def connect(context: str | None = None) -> Cluster:
     """
     from kubernetes.client import ApiClient, Configuration
     from kubernetes.config import ConfigException, list_kube_config_contexts, load_kube_config
+    from yaml import YAMLError
 
     path = os.environ.get("KUBECONFIG") or str(Path.home() / ".kube" / "config")
     if not any(Path(part).expanduser().is_file() for part in path.split(os.pathsep)):
@@ -83,7 +84,7 @@ def connect(context: str | None = None) -> Cluster:
         load_kube_config(
             path, context=name, client_configuration=configuration, persist_config=False
         )
-    except (ConfigException, OSError, ValueError, TypeError) as error:
+    except (ConfigException, YAMLError, OSError, ValueError, TypeError) as error:
         raise CrmError(f"kubeconfig {path} cannot be used: {_first_line(error)}") from None
     cluster = Cluster(ApiClient(configuration), name)
     cluster.server_version()
