@@ -70,7 +70,10 @@ class KubernetesHandler:
         return self._applied(new, old.outputs.get(_MANAGER, FIELD_MANAGER), "update")
 
     def delete(self, old: Resource) -> None:
-        self._cluster.delete(_object(old, uid=True))
+        kept = {(r.urn, r.id) for r in self._deployment.state if not r.delete}
+        # What a failed run replaced may be wanted again: one object, recorded twice.
+        if not old.delete or (old.urn, old.id) not in kept:
+            self._cluster.delete(_object(old, uid=True))
 
     def read(self, old: Resource) -> tuple[Properties, str] | None:
         manager = old.outputs.get(_MANAGER, FIELD_MANAGER)
