@@ -16,10 +16,17 @@ from tests.cluster.cluster import Cluster
 from tests.live import stack as stacks
 from tests.live.stack import LABEL, Stack
 
-SMALL = {"cpus: 0.2": "cpus: 0.15"}
+SMALL = {"replicas: 3": "replicas: 2", "cpus: 0.2\n": "cpus: 0.15\n"}
 """So that five replicas and a surge fit the node's two CPUs beside all else."""
 
 Object = dict[str, Any]
+Started = dict[str, tuple[str, int]]
+"""Pod → identity and restarts: both stay unless it is replaced or restarted."""
+
+
+def others(started: Started, *begin: str) -> Started:
+    """The pods whose names begin otherwise."""
+    return {name: seen for name, seen in started.items() if not name.startswith(begin)}
 
 
 @dataclass(frozen=True)
@@ -83,8 +90,8 @@ class KubernetesStack(Stack):
         assert len(found) == 1, [p["metadata"]["name"] for p in found]
         return found[0]
 
-    def started(self) -> dict[str, tuple[str, int]]:
-        """Pod → identity and restarts: both stay unless it is replaced or restarted."""
+    def started(self) -> Started:
+        """All pods but jobs'."""
         return {
             pod["metadata"]["name"]: (
                 pod["metadata"]["uid"],

@@ -1,0 +1,183 @@
+"""Roll-outs under load: the edge's files, the autoscaler's replicas, the application's image."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.live.client import call, load
+from tests.live.kubernetes_stack import KubernetesStack, others
+from tests.live.test_horizontal import wait_until
+
+pytestmark = pytest.mark.live
+
+PATHS = ["/api/v1/customers?limit=5", "/healthz", "/"]
+TEMPLATE = "templates/nginx/nginx.conf.j2"
+SERVER = "server_name _;"
+SCALE = "replicas:\n      min: 1\n      max: 3\n      cpu_percent: 50\n"
+STILL = {"create": 0, "update": 0, "replace": 0, "delete": 0}
+
+
+# --- The application's image ---------------------------------------------------------------------
+
+
+def test_new_image_rolls_out_without_a_failed_request(kubernetes: KubernetesStack) -> None:
+    before = kubernetes.started()
+    images = {pod["spec"]["containers"][0]["image"] for pod in kubernetes.pods("app")}
+    kubernetes.project.edit("app/crm/__init__.py", "The CRM:", "The CRM, another version:")
+    kubernetes.bring_images()
+    with load(kubernetes.url, PATHS, threads=2, seconds=240) as seen:
+        changes = kubernetes.up()
+    assert seen.failures == []
+    # The replicas are changed, one after the other; the schema job is another one.
+    assert (changes["update"], changes["replace"]) == (2, 1)
+    assert images.isdisjoint(p["spec"]["containers"][0]["image"] for p in kubernetes.pods("app"))
+    after = kubernetes.started()
+    assert others(after, "app-") == others(before, "app-")
+    assert others(after, "database-", "cache-", "edge-").keys().isdisjoint(before)
+
+
+def test_broken_image_stops_and_the_old_one_serves(kubernetes: KubernetesStack) -> None:
+    """One that ends as it starts: the error says so, with its own last words."""
+    before = kubernetes.started()
+    source = "app/crm/serve.py"
+    good = (kubernetes.project.root / source).read_text(encoding="utf-8")
+    broken = good.replace("def main(", 'raise SystemExit("out of order")\n\n\ndef main(', 1)
+    assert broken != good
+    (kubernetes.project.root / source).write_text(broken, encoding="utf-8")
+    try:
+        kubernetes.bring_images()
+        with load(kubernetes.url, PATHS, threads=2, seconds=240) as seen:
+            done = kubernetes.crm("up", "--yes")
+        assert done.code == 1
+        assert "out of order" in done.err
+        assert "app-1" in done.err
+        assert "Traceback" not in done.err
+        assert seen.failures == []
+        assert before.items() <= kubernetes.started().items()
+    finally:
+        (kubernetes.project.root / source).write_text(good, encoding="utf-8")
+        kubernetes.up()
+    assert others(kubernetes.started(), "app-1-") == others(before, "app-1-")
+
+
+def test_missing_image_stops_at_the_first_and_says_how_to_bring_it(
+    kubernetes: KubernetesStack,
+) -> None:
+    before = kubernetes.started()
+    kubernetes.edit("  crm:edge:", "  crm:images:\n    haproxy: haproxy:3.2.999\n  crm:edge:")
+    try:
+        with load(kubernetes.url, PATHS, threads=2) as seen:
+            done = kubernetes.crm("up", "--yes")
+        assert done.code == 1
+        assert "haproxy:3.2.999" in done.err
+        assert "crm:images.registry" in done.err
+        assert f"crm images push {kubernetes.name}" in done.err
+        assert seen.failures == []
+        assert before.items() <= kubernetes.started().items()
+    finally:
+        kubernetes.edit("  crm:images:\n    haproxy: haproxy:3.2.999\n", "")
+        kubernetes.up()
+    assert kubernetes.started() == before
+
+
+# --- The autoscaler, and nginx -------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def scaled(kubernetes: KubernetesStack) -> Iterator[KubernetesStack]:
+    """The stack behind nginx, with as many replicas as an autoscaler wants."""
+    kubernetes.edit("proxy: haproxy", "proxy: nginx")
+    kubernetes.edit("replicas: 2\n", SCALE)
+    kubernetes.bring_images()
+    try:
+        kubernetes.up()
+        yield kubernetes
+    finally:
+        kubernetes.edit(SCALE, "replicas: 2\n")
+        kubernetes.edit("proxy: nginx", "proxy: haproxy")
+        kubernetes.up()
+
+
+def test_changed_template_rolls_the_edge_alone(scaled: KubernetesStack) -> None:
+    line = "add_header X-Edge two always;"
+    before = scaled.started()
+    scaled.project.edit(TEMPLATE, SERVER, f"{SERVER}\n        {line}")
+    with load(scaled.url, PATHS, threads=2) as seen:
+        changes = scaled.up()
+    # The files are another ConfigMap; the Deployment mounts it.
+    assert changes.pop("same") > 50
+    assert changes == {"create": 0, "update": 1, "replace": 1, "delete": 0}
+    assert seen.failures == []
+    after = scaled.started()
+    assert others(after, "edge-", "app-") == others(before, "edge-", "app-")
+    # The autoscaler may have added replicas under the load, but none was replaced.
+    assert others(before, "edge-").items() <= after.items()
+    assert after.keys().isdisjoint(before.keys() - others(before, "edge-").keys())
+    assert call(f"{scaled.url}/healthz").headers["x-edge"] == "two"
+
+    # What nginx refuses does not get past the new pod, and the old one goes on.
+    edge = scaled.pod("edge")["metadata"]["uid"]
+    scaled.project.edit(TEMPLATE, line, "add_heder X-Edge three always;")
+    try:
+        with load(scaled.url, PATHS, threads=2) as seen:
+            done = scaled.crm("up", "--yes")
+        assert done.code == 1
+        assert 'unknown directive "add_heder"' in done.err
+        assert "nginx.conf:" in done.err
+        assert "Traceback" not in done.err
+        assert seen.failures == []
+        assert edge in {pod["metadata"]["uid"] for pod in scaled.pods("edge")}
+        assert call(f"{scaled.url}/healthz").headers["x-edge"] == "two"
+    finally:
+        scaled.project.edit(TEMPLATE, "add_heder X-Edge three always;", line)
+        scaled.up()
+    assert scaled.pod("edge")["metadata"]["uid"] == edge
+
+
+def test_autoscaler_adds_replicas_and_up_does_not_fight_it(scaled: KubernetesStack) -> None:
+    def replicas() -> int:
+        return len([pod for pod in scaled.pods("app") if is_ready(pod)])
+
+    assert scaled.get("deployments", "--field-selector=metadata.name=app")[0]["spec"]["replicas"]
+    stop = threading.Event()
+    failures: list[str] = []
+
+    def work() -> None:
+        until = time.monotonic() + 150
+        while not stop.is_set() and time.monotonic() < until:
+            answer = call(f"{scaled.url}/api/v1/customers?limit=50")
+            if answer.status != 200:
+                failures.append(f"{answer.status}")
+
+    workers = [threading.Thread(target=work) for _ in range(3)]
+    for worker in workers:
+        worker.start()
+    try:
+        wait_until(lambda: replicas() > 1, "a second replica", 140)
+        # While it is at work: neither a change to make, nor one made.
+        before = scaled.started()
+        changes = scaled.up()
+        assert changes.pop("same") > 50
+        assert changes == STILL
+        assert before.items() <= scaled.started().items()
+        assert replicas() > 1
+    finally:
+        stop.set()
+        for worker in workers:
+            worker.join()
+    assert failures == []
+    names = {call(f"{scaled.url}/healthz").headers["x-served-by"] for _ in range(40)}
+    assert names <= {pod["metadata"]["name"] for pod in scaled.pods("app")}
+    assert len(names) > 1
+
+
+def is_ready(pod: dict[str, object]) -> bool:
+    status = pod["status"]
+    assert isinstance(status, dict)
+    return any(
+        told["type"] == "Ready" and told["status"] == "True" for told in status["conditions"]
+    )
