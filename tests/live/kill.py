@@ -148,6 +148,9 @@ def arm(place: str, stack: str) -> None:
         full = re.escape(f"crm-{stack}-{name}") + "(-[0-9a-f]{8})?"
         return handler._kind == "containers" and bool(re.fullmatch(full, inputs["name"]))
 
+    def is_it(container: Container) -> bool:
+        return container.name == f"crm-{stack}-{name}"
+
     places: dict[str, Callable[[], None]] = {
         "locked": lambda: after(Store, "claim", lambda *_: True),
         "half-a-state": lambda: half_of_the_state(name),
@@ -157,6 +160,7 @@ def arm(place: str, stack: str) -> None:
         "job-runs": lambda: job_runs(f"crm-{stack}-{name}"),
         "started": lambda: after(DockerHandler, "_make", is_container),
         "made": lambda: after(DockerHandler, "create", is_named),
+        "stopped": lambda: after(Container, "stop", is_it),
         "deleting": lambda: before(DockerHandler, "delete", is_named),
         "deleted": lambda: after(DockerHandler, "delete", is_named),
     }

@@ -228,6 +228,15 @@ def test_destroy_half_done(stack: KillStack) -> None:
     stack.converge()
 
 
+def test_database_stopped_by_a_destroy_that_is_killed(stack: KillStack) -> None:
+    """``crm up`` does not take it for one that runs."""
+    seen = kill(stack, "stopped:database-1", "destroy")
+    database = seen.containers["database-1"]
+    assert database.status == "exited"
+    assert [r["id"] for r in seen.records("Container", "database-1")] == [database.id]
+    stack.converge()
+
+
 def test_second_replica_healthy_and_not_recorded(stack: KillStack) -> None:
     stack.set("app", "replicas", 2)
     seen = kill(stack, "made:app-2")
