@@ -3,10 +3,10 @@
 A kill on a file backend leaves the lock, the operations that had begun, and perhaps files that
 were being written. A following ``up`` would make a second time what had been made, trust what was
 half changed, and miss what had been deleted. So where a run was killed, its lock is cancelled; what
-it was updating is marked to be made anew; a container that it was deleting is deleted to the end,
-as Docker may still be stopping it; what it was deleting, and Docker does not have any more, is marked
-as deleted; and what Docker has under this stack's label but the state does not know is removed (it is
-made again at once). Volumes are never removed.
+it was updating is marked to be made anew; a container that it was deleting is deleted to the end
+(Docker may be stopping it yet); what Docker does not have any more is marked as deleted; and what
+Docker has under this stack's label but the state does not know is removed (it is made again at
+once). Volumes are never removed.
 """
 
 from __future__ import annotations
@@ -83,26 +83,28 @@ def _put_right(
         if operation["type"] == "updating" and not is_old:
             resource["taint"] = True
         elif operation["type"] == "deleting" and resource.get("id") == pending.get("id"):
-            if is_old and _is_gone(client, resource):
+            found = _find(client, resource)
+            if isinstance(found, Container):
+                _remove(found)
+                found = None
+            if found is None and is_old:
                 resources.remove(resource)
-            elif _is_gone(client, resource):
+            elif found is None:
                 resource["pendingReplacement"] = True
 
 
-def _is_gone(client: DockerClient, resource: Mapping[str, Any]) -> bool:
-    """Whether Docker has it no more; a container is seen to."""
-    key, kind = str(resource["id"]), resource["type"]
+def _find(client: DockerClient, resource: Mapping[str, Any]) -> Any:
+    """What Docker has of it, ``None`` for nothing; what is not Docker's is itself."""
+    asked: dict[str, Any] = {
+        _CONTAINER: client.containers,
+        _NETWORK: client.networks,
+        _VOLUME: client.volumes,
+    }
     try:
-        if kind == _CONTAINER:
-            _remove(client.containers.get(key))
-            return True
-        if kind == _NETWORK:
-            client.networks.get(key)
-        elif kind == _VOLUME:
-            client.volumes.get(key)
+        kind = asked.get(resource["type"])
+        return kind.get(resource["id"]) if kind else resource
     except NotFound:
-        return True
-    return False
+        return None
 
 
 def _remove(container: Container) -> None:

@@ -141,7 +141,9 @@ class Deployment:
         if found is None:
             self.state.remove(old)
         else:
-            old.outputs, old.taint = found[0], bool(drift)
+            # What is updated in place may still be half done, whatever reading it says.
+            half_done = old.taint and not self.handler_of(old, self.state).replaces_on_change
+            old.outputs, old.taint = found[0], bool(drift) or half_done
         self.tell(old, "refresh", "done", 0.0, drift)
         return f"{old.label}: {drift}" if drift else ""
 
@@ -209,6 +211,9 @@ class Deployment:
             return
         with self._step(old, "delete"):
             if old.is_managed and not self.is_preview:
+                with self._lock:
+                    old.taint = not old.protect  # what a delete leaves half done is made anew
+                    self._save()
                 self.handler_of(old, self.state).delete(old)
             with self._lock:
                 old.pending_replacement = pending

@@ -97,7 +97,7 @@ class EmbeddedEngine:
         """
         with self._store.locked():
             if (self._store.read().get("latest") or {}).get("pending_operations"):
-                hint = f"first run: pulumi refresh --clear-pending-creates -s {self.stack}"
+                hint = f"first run: crm up {self.stack} --engine pulumi"
                 raise CrmError(f"{self.stack}: the Pulumi CLI was killed in mid-step; {hint}")
             state = self._load()
             for resource in [resource for resource in state if resource.is_managed]:

@@ -38,6 +38,8 @@ class NoteProvider(ResourceProvider):
 
     def update(self, _id, _olds, props):
         self._log(props, "update")
+        if props["text"] == "fail":
+            raise RuntimeError("cannot note that")
         return UpdateResult({**props, "key": "canary-" + props["text"]})
 
     def delete(self, _id, props):

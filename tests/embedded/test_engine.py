@@ -137,6 +137,16 @@ def test_destroy_that_fails_leaves_what_is_left_protected(project: Project) -> N
     assert sorted(project.names()) == [f"crm-{STACK}", "data", "key"]
 
 
+def test_update_left_half_done_is_made_anew_also_after_a_refresh(project: Project) -> None:
+    project.run("up")
+    project.program('Note("one", text="fail")')
+    assert project.run("up")["result"] == "failed"
+    assert project.run("refresh")["result"] == "succeeded"
+    project.program('Note("one")')
+    assert changes(project.run("up")) == {"replace": 1, "same": 1}
+    assert changes(project.run("up")) == {"same": 2}
+
+
 def test_provider_that_raises_in_a_comparison_is_told(project: Project) -> None:
     project.run("up")
     path = project.folder / "program" / "__main__.py"

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import signal
 import sys
@@ -62,8 +63,8 @@ def before(owner: object, name: str, is_it: Test) -> None:
 def after(owner: object, name: str, is_it: Test) -> None:
     """Die when ``owner.name`` has returned, and nobody has heard of it yet."""
 
-    def deadly(original: Any, *args: Any) -> Any:
-        result = original(*args)
+    def deadly(original: Any, *args: Any, **kwargs: Any) -> Any:
+        result = original(*args, **kwargs)
         if is_it(*args):
             die(f"after {name}")
         return result
@@ -142,8 +143,13 @@ def arm(place: str, stack: str) -> None:
     def is_named(_self: Any, resource: Any, *_: Any) -> bool:
         return bool(resource.name == name)
 
-    def is_started(_self: Any, inputs: Any, *_: Any) -> bool:
-        return str(inputs["name"]).startswith(f"crm-{stack}-{name}")
+    def is_container(handler: Any, inputs: Any, *_: Any) -> bool:
+        # Its volumes are called after it; the name of some ends in the hash of their shape.
+        full = re.escape(f"crm-{stack}-{name}") + "(-[0-9a-f]{8})?"
+        return handler._kind == "containers" and bool(re.fullmatch(full, inputs["name"]))
+
+    def is_it(container: Container) -> bool:
+        return container.name == f"crm-{stack}-{name}"
 
     places: dict[str, Callable[[], None]] = {
         "locked": lambda: after(Store, "claim", lambda *_: True),
@@ -152,8 +158,9 @@ def arm(place: str, stack: str) -> None:
         "half-an-image": half_of_the_image,
         "secret": lambda: before(secrets, "token_urlsafe", lambda *_: True),
         "job-runs": lambda: job_runs(f"crm-{stack}-{name}"),
-        "started": lambda: after(DockerHandler, "_make", is_started),
+        "started": lambda: after(DockerHandler, "_make", is_container),
         "made": lambda: after(DockerHandler, "create", is_named),
+        "stopped": lambda: after(Container, "stop", is_it),
         "deleting": lambda: before(DockerHandler, "delete", is_named),
         "deleted": lambda: after(DockerHandler, "delete", is_named),
     }

@@ -12,6 +12,10 @@ from pathlib import Path
 from typing import Any
 
 
+class EndedError(AssertionError):
+    """The command ended well before it was where it was to be caught."""
+
+
 class Processes:
     """A command and everything it has started, also what has left its parent."""
 
@@ -72,7 +76,8 @@ def until(
     """Wait for ``holds``, as long as the command runs."""
     deadline = time.monotonic() + 120
     while not holds():
-        if running.first.poll() is not None:
-            raise AssertionError(f"ended before {what}: {running.said}")
+        if (code := running.first.poll()) is not None:
+            kind = AssertionError if code else EndedError
+            raise kind(f"ended before {what}: {running.said}")
         assert time.monotonic() < deadline, f"waited in vain for {what}"
         time.sleep(rest_seconds)

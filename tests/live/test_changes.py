@@ -133,3 +133,22 @@ def test_removed_container_is_shown_as_drift_and_comes_back(dev: Stack) -> None:
     after = started(dev.containers())
     assert {name for name in after if after[name] != before.get(name)} == {"app-1"}
     assert call(f"{dev.url}/readyz").status == 200
+
+
+def test_container_stopped_or_resized_by_hand_is_shown_as_drift_and_put_right(dev: Stack) -> None:
+    before = started(dev.containers())
+    dev.container("cache-1").stop()
+    dev.container("app-1").update(mem_limit="300m", memswap_limit="300m")
+    shown = dev.run("refresh", "--yes")["drift"]
+    assert any("cache-1" in line and "not running" in line for line in shown), shown
+    assert any("app-1" in line and f"Memory is {300 * 2**20}" in line for line in shown), shown
+    assert len(shown) == 2
+    changes = dev.up()
+    assert changes["create"] == changes["delete"] == 0
+    after = started(dev.containers())
+    assert {name for name in after if after[name] != before[name]} >= {"app-1", "cache-1"}
+    assert after["database-1"] == before["database-1"]
+    assert dev.container("app-1").attrs["HostConfig"]["Memory"] == 256 * 2**20
+    assert call(f"{dev.url}/readyz").json["cache"]["status"] == "up"
+    changes = dev.up()
+    assert sum(changes.values()) == changes["same"]
