@@ -20,7 +20,6 @@ from stacks.pulumi_state.values import Properties, changed_names, given, reveal
 from stacks.targets import docker_host
 from stacks.targets.docker_host import STACK_LABEL
 
-URN_LABEL, INPUTS_LABEL = "crm.urn", "crm.inputs"
 KINDS = {
     "docker:index/network:Network": "networks",
     "docker:index/volume:Volume": "volumes",
@@ -32,7 +31,6 @@ _UNREAD: Properties = {
     **{"logs": False, "mustRun": True, "removeVolumes": True, "start": True},
     **{"wait": False, "waitTimeout": 60},
 }
-_GRACE = "destroyGraceSeconds"
 
 
 class DockerHandler:
@@ -64,7 +62,7 @@ class DockerHandler:
             hint = f"it has no label {STACK_LABEL}={self._stack}; remove or rename it"
             raise CrmError(f"{inputs['name']} is there already and not ours: {hint}")
         if found is not None and self._kind != "volumes":
-            docker_host.remove(found, inputs.get(_GRACE))
+            docker_host.remove(found, inputs.get("destroyGraceSeconds"))
             found = None
         found = found or self._make(inputs, new.urn)
         if self._kind != "containers":
@@ -80,13 +78,11 @@ class DockerHandler:
     def delete(self, old: Resource) -> None:
         found = docker_host.find(self._client, self._kind, old.id)
         if found is not None:
-            docker_host.remove(found, reveal(old.inputs).get(_GRACE))
+            docker_host.remove(found, reveal(old.inputs).get("destroyGraceSeconds"))
 
     def read(self, old: Resource) -> tuple[Properties, str] | None:
-        found, inputs = (
-            docker_host.find(self._client, self._kind, old.id),
-            reveal(given(old.inputs)),
-        )
+        found = docker_host.find(self._client, self._kind, old.id)
+        inputs = reveal(given(old.inputs))
         if found is None or self._kind != "containers":
             return None if found is None else (old.outputs, "")
         body = docker_body.container(inputs, {})
@@ -101,6 +97,6 @@ class DockerHandler:
             driver, internal = inputs.get("driver", "bridge"), inputs.get("internal", False)
             return client.networks.create(name, driver=driver, internal=internal, labels=labels)
         digest = sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
-        body = docker_body.container(inputs, {URN_LABEL: urn, INPUTS_LABEL: digest})
+        body = docker_body.container(inputs, {"crm.urn": urn, "crm.inputs": digest})
         networks = {n["name"]: n.get("aliases", []) for n in inputs.get("networksAdvanced", [])}
         return docker_host.start(client, name, body, networks)

@@ -30,7 +30,6 @@ from stacks.pulumi_state.files import Store
 from stacks.pulumi_state.values import UNKNOWN, map_secrets, reveal
 from stacks.results import OnEvent, Result
 from stacks.targets import docker_host, kubernetes_host
-from stacks.targets.docker_host import STACK_LABEL
 
 
 @dataclass
@@ -145,7 +144,7 @@ class EmbeddedEngine:
 
     def _deploy(self, deployment: Deployment) -> None:
         if not deployment.state.earlier and (found := docker_host.belongings(self.stack)):
-            label = f"--filter label={STACK_LABEL}={self.stack}"
+            label = f"--filter label={docker_host.STACK_LABEL}={self.stack}"
             raise CrmError(
                 f"{self.stack}: Docker has {found[0].name}, but {self._store.checkpoint} knows no"
                 " such stack. If another engine or checkout made it, go on there. If its state was"

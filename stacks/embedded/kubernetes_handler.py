@@ -14,7 +14,7 @@ from stacks.embedded.state import Resource
 from stacks.errors import CrmError
 from stacks.pulumi_state.values import Properties, given, hide, hide_like, reveal
 from stacks.targets.kubernetes_host import FIELD_MANAGER, STACK_LABEL, Cluster
-from stacks.targets.kubernetes_ready import changes, is_fixed, judge, labels
+from stacks.targets.kubernetes_ready import changes, is_fixed, is_leaving, judge, labels
 
 _KINDS = {
     "v1": "Namespace ServiceAccount ConfigMap Secret PersistentVolumeClaim Service",
@@ -53,13 +53,13 @@ class KubernetesHandler:
     def diff(self, old: Resource, new: Resource) -> Diff:
         was, wanted = _object(old), _object(new)
         changed = [path for path, _, _ in changes(was, wanted)]
-        clash, is_gone = _id(was) == _id(wanted), self._cluster.read(was) is None
+        clash, is_gone = _id(was) == _id(wanted), is_leaving(self._cluster.read(was))
         return Diff(changed, is_fixed(was, changed), clash, clash, is_gone)
 
     def create(self, new: Resource) -> tuple[str, Properties]:
         wanted = _object(new)
         found = self._cluster.read(wanted)
-        if found and "deletionTimestamp" in found["metadata"]:
+        if found and is_leaving(found):
             self._cluster.delete(found)
         elif found and (self._deployment.is_first or labels(found).get(STACK_LABEL) != self._stack):
             hint = f"if it is (label {STACK_LABEL}={self._stack}), go on where its state is"
@@ -70,9 +70,9 @@ class KubernetesHandler:
         return self._applied(new, old.outputs.get(_MANAGER, FIELD_MANAGER), "update")
 
     def delete(self, old: Resource) -> None:
-        kept = {(r.urn, r.id) for r in self._deployment.state if not r.delete}
+        others = [r for r in self._deployment.state if r is not old and not r.delete]
         # What a failed run replaced may be wanted again: one object, recorded twice.
-        if not old.delete or (old.urn, old.id) not in kept:
+        if (old.urn, old.id) not in [(r.urn, r.id) for r in others]:
             self._cluster.delete(_object(old, uid=True))
 
     def read(self, old: Resource) -> tuple[Properties, str] | None:

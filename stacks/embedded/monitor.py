@@ -40,7 +40,6 @@ _OPTIONS = (
 _KUBERNETES = "pulumi:providers:kubernetes"
 # The context, and what this engine does anyway.
 _PROVIDER_INPUTS = "context enableServerSideApply enableSecretMutable upsertExistingObjects"
-_NO_NAME = re.compile("[^0-9A-Za-z]")
 _FEATURES = [
     resource_pb2.RESOURCE_MONITOR_FEATURE_SECRETS,
     resource_pb2.RESOURCE_MONITOR_FEATURE_RESOURCE_REFERENCES,
@@ -107,8 +106,8 @@ class Monitor:
     def _provider(self, request: Any) -> str:
         if request.provider:
             return str(request.provider)
-        package = request.type.split(":")[0]
-        name, inputs = f"default_{_NO_NAME.sub('_', request.version)}", {"version": request.version}
+        package, version = request.type.split(":")[0], request.version
+        name, inputs = "default_" + re.sub(r"\W", "_", version), {"version": version}
         if package == "pulumi-python":
             name = "default"
             inputs = {k: hide(v) if k in self.secret else v for k, v in self.config.items()}

@@ -196,7 +196,7 @@ def owner_uids(live: Object) -> set[str]:
 def problem(pod: Object) -> Problem | None:
     """What keeps ``pod`` from being ready, as far as it says itself."""
     status = pod.get("status", {})
-    if "deletionTimestamp" in pod["metadata"] or is_settled(pod):
+    if is_leaving(pod) or is_settled(pod):
         return None
     if status.get("phase") == "Failed" and status.get("reason"):
         return Problem("end", _said(status), None)  # its maker makes another one
@@ -305,6 +305,11 @@ def changes(old: Any, new: Any, path: str = "") -> Iterator[tuple[str, Any, Any]
             yield from changes(was, wish, f"{path}[{place}]")
     elif old != new:
         yield path, old, new
+
+
+def is_leaving(live: Object | None) -> bool:
+    """Whether there is no such object, or soon will not be."""
+    return live is None or "deletionTimestamp" in live["metadata"]
 
 
 def is_fixed(live: Object, paths: Iterable[str]) -> bool:

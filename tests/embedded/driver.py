@@ -43,6 +43,7 @@ def _kill_at(place: str) -> None:
         "kubernetes-made-unrecorded": (KubernetesHandler, "create", "after"),
         "kubernetes-applied-unawaited": (Cluster, "apply", "after"),
         "kubernetes-updating": (KubernetesHandler, "update", "before"),
+        "kubernetes-deleting": (KubernetesHandler, "delete", "before"),
         "kubernetes-deleted-unrecorded": (KubernetesHandler, "delete", "after"),
     }[what]
     original, calls = getattr(owner, name), itertools.count(1)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import docker
 import pytest
 
+from stacks.errors import CrmError
 from stacks.targets import kubernetes_host
 from stacks.targets.kubernetes_host import Object
 from tests.cluster import fixture
@@ -270,7 +271,7 @@ def test_bad_image_stops_the_roll_out_and_the_next_up_mends(
             'CreateContainerConfigError: secret "no" not found',
         ),
         (
-            'pod("sleep", "9", nodeSelector={"there": "none"}), progressDeadlineSeconds=4',
+            'pod("sleep", "9", nodeSelector={"there": "none"}), progressDeadlineSeconds=6',
             "cannot be scheduled: 0/1 nodes are available",
         ),
     ],
@@ -335,6 +336,35 @@ def test_killed_change_converges_also_when_taken_back(
     assert answer["result"] == "succeeded", answer["message"]
     assert read(node, "apps/v1", "Deployment", "app")["spec"]["replicas"] == 1
     assert len(node.find("v1", "ConfigMap", NAMESPACE, {"crm.stack": STACK})) == 1
+    assert changes(stack.run("up")) == {"same": 9}
+
+
+@pytest.mark.parametrize("place", ["kubernetes-deleting:3", "kubernetes-deleted-unrecorded:2"])
+def test_killed_destroy_converges_either_way(
+    stack: Project, node: kubernetes_host.Cluster, place: str
+) -> None:
+    stack.run("up")
+    stack.run("destroy", kill_at=place)
+    answer = stack.run("up")
+    assert answer["result"] == "succeeded", answer["message"]
+    assert changes(stack.run("up")) == {"same": 9}
+    stack.run("destroy", kill_at=place)
+    assert stack.run("destroy", delete_data=True)["result"] == "succeeded"
+    assert node.namespace_labels(NAMESPACE) is None
+
+
+def test_what_a_person_is_deleting_comes_anew(
+    stack: Project, node: kubernetes_host.Cluster
+) -> None:
+    stack.run("up")
+    app = reference("apps/v1", "Deployment", "app")
+    held = {**app, "metadata": {**app["metadata"], "finalizers": ["crm.example/held"]}}
+    node.apply(held, manager="a person")
+    with pytest.raises(CrmError, match=r"not gone after 0 s: held by crm.example/held"):
+        node.delete(app, seconds=0, propagation="Background")
+    assert changes(stack.run("preview")) == {"create": 1, "same": 8}
+    node.apply({**app, "metadata": {**app["metadata"], "finalizers": []}}, manager="a person")
+    assert changes(stack.run("up"))["create"] == 1
     assert changes(stack.run("up")) == {"same": 9}
 
 
