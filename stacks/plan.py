@@ -37,7 +37,8 @@ class Backend(Struct, frozen=True):
 
 
 class EdgePlan(Struct, frozen=True):
-    """The load balancer. ``cpus`` in cores, ``memory_mib`` in MiB."""
+    """The load balancer. ``cpus`` in cores, ``memory_mib`` in MiB. ``many_behind``: several
+    replicas, and not always the same, answer to a backend's one name."""
 
     proxy: str
     image: str
@@ -50,6 +51,7 @@ class EdgePlan(Struct, frozen=True):
     threads: int
     max_connections: int
     backends: tuple[Backend, ...]
+    many_behind: bool
 
     @property
     def url(self) -> str:
@@ -246,6 +248,7 @@ def _edge(spec: StackSpec, app: AppPlan) -> EdgePlan:
             Backend(name, name, app.port, weight)
             for name, weight in zip(app.instances, weights, strict=True)
         ),
+        many_behind=app.scale is not None,
     )
 
 

@@ -107,6 +107,21 @@ def test_secrets_do_not_reach_rendered_files(tmp_path: Path) -> None:
         assert trace not in text
 
 
+@pytest.mark.parametrize(
+    ("proxy", "path", "line"),
+    [
+        ("nginx", "nginx/nginx.conf", "keepalive_time 5s;"),
+        ("haproxy", "haproxy/haproxy.cfg", "http-reuse never"),
+    ],
+)
+def test_proxies_connect_anew_where_replicas_come_and_go_behind_one_name(
+    proxy: str, path: str, line: str
+) -> None:
+    scaled = {"replicas": {"min": 1, "max": 3}}
+    assert line in tree(target="kubernetes", edge={"proxy": proxy}, app=scaled)[path]
+    assert line not in tree(target="kubernetes", edge={"proxy": proxy})[path]
+
+
 # --- What is in the tree -------------------------------------------------------------------------
 
 

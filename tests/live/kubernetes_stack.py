@@ -133,25 +133,21 @@ class KubernetesStack(Stack):
         return bool(self.cluster.kubectl(*words).strip())
 
 
-def prepare(folder: Path, cluster: Cluster, shipped: str = "kubernetes") -> KubernetesStack:
-    """A checkout in ``folder`` with the stack file of ``shipped``, its images on the node."""
-    plain = stacks.prepare(folder, shipped)
+def prepare(folder: Path, cluster: Cluster, *, images: bool = True) -> KubernetesStack:
+    """A checkout in ``folder`` with the shipped stack file, smaller; its images on the node."""
+    plain = stacks.prepare(folder, "kubernetes")
     stack = KubernetesStack(plain.project, plain.name, plain.port, plain.engine, cluster)
-    if shipped == "kubernetes":
-        for old, new in SMALL.items():
-            stack.edit(old, new)
-    else:
-        stack.edit("target: docker", "target: kubernetes")
-    stack.bring_images()
+    for old, new in SMALL.items():
+        stack.edit(old, new)
+    if images:
+        stack.bring_images()
     return stack
 
 
 @contextmanager
-def deployed(
-    folder: Path, cluster: Cluster, shipped: str = "kubernetes"
-) -> Iterator[KubernetesStack]:
+def deployed(folder: Path, cluster: Cluster) -> Iterator[KubernetesStack]:
     """Deploy it and, whatever happens, destroy it with its data afterwards."""
-    stack = prepare(folder, cluster, shipped)
+    stack = prepare(folder, cluster)
     try:
         stack.up()
         yield stack
