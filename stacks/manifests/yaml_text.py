@@ -20,7 +20,12 @@ def documents(manifests: Sequence[Manifest]) -> dict[str, str]:
     for manifest in manifests:
         path = f"{FOLDER}/{manifest.workload or '00-namespace'}.yaml"
         files.setdefault(path, []).append(manifest.object)
-    options: Any = {"Dumper": _dumper(), "explicit_start": True, "width": 10_000, "allow_unicode": True}
+    options: Any = {
+        "Dumper": _dumper(),
+        "explicit_start": True,
+        "width": 10_000,
+        "allow_unicode": True,
+    }
     return {path: _HEAD + yaml.dump_all(files[path], **options) for path in sorted(files)}
 
 
