@@ -319,7 +319,7 @@ def test_root_comes_in_by_socket_alone(dev: Stack) -> None:
 def test_files_of_the_server_are_its_own_alone(dev: Stack) -> None:
     listed = dev.execute("database-1", "sh", "-c", "cd /etc/crm/secrets && stat -c '%a %u %n' *")
     assert sorted(listed.splitlines()) == [
-        f"400 999 database_{name}_password" for name in ("app", "owner", "root")
+        f"400 10002 database_{name}_password" for name in ("app", "owner", "root")
     ]
     made = dev.execute("database-1", "sh", "-c", "cd /run/crm && stat -c '%a %n' *.sql *.cnf")
     assert made.splitlines() == ["600 accounts.sql", "600 client.cnf"]
