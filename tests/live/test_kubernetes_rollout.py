@@ -64,26 +64,6 @@ def test_broken_image_stops_and_the_old_one_serves(kubernetes: KubernetesStack) 
     assert others(kubernetes.started(), "app-1-") == others(before, "app-1-")
 
 
-def test_missing_image_stops_at_the_first_and_says_how_to_bring_it(
-    kubernetes: KubernetesStack,
-) -> None:
-    before = kubernetes.started()
-    kubernetes.edit("  crm:edge:", "  crm:images:\n    haproxy: haproxy:3.2.999\n  crm:edge:")
-    try:
-        with load(kubernetes.url, PATHS, threads=2) as seen:
-            done = kubernetes.crm("up", "--yes")
-        assert done.code == 1
-        assert "haproxy:3.2.999" in done.err
-        assert "crm:images.registry" in done.err
-        assert f"crm images push {kubernetes.name}" in done.err
-        assert seen.failures == []
-        assert before.items() <= kubernetes.started().items()
-    finally:
-        kubernetes.edit("  crm:images:\n    haproxy: haproxy:3.2.999\n", "")
-        kubernetes.up()
-    assert kubernetes.started() == before
-
-
 # --- The autoscaler, and nginx -------------------------------------------------------------------
 
 
