@@ -54,6 +54,9 @@ def _wanted(stack: str) -> dict[str, str]:
 
 def _push(local: str, reference: str) -> bool:
     """Put the image that is called ``local`` here into its registry; False if it is left out."""
+    if "@" in reference:
+        _say(f"{reference}: left out: one named by its digest is copied from registry to registry")
+        return False
     name = images.ensure(local, _say)
     if name != local:
         _say(

@@ -37,8 +37,8 @@ class Recorder(mocks.Mocks):
             outputs["value"] = PASSWORD
         return f"{args.name}-id", outputs
 
-    def call(self, _args: mocks.MockCallArgs) -> dict[str, Any]:
-        return {}
+    def call(self, args: mocks.MockCallArgs) -> tuple[dict[Any, Any], None]:
+        raise AssertionError(f"nothing is asked of a provider: {args.token}")
 
 
 class Cluster:
