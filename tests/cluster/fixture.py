@@ -19,7 +19,7 @@ def say(line: str) -> None:
 def cluster() -> Iterator[Cluster]:
     """This checkout's cluster. One that `make cluster` started is used, and left running."""
     if reason := needs.obstacle():
-        pytest.skip(reason)
+        pytest.fail(reason)
     build(say)
     found = Cluster(say=say)
     if found.is_running():
