@@ -19,6 +19,8 @@ from stacks.targets import kubernetes, kubernetes_host
 
 APP = "crm-app:0123456789ab"
 PASSWORD = "canary-0123456789abcdef"
+GIVEN = {"cache_password": "given-0123456789abcdef"}
+"""What the stack takes from elsewhere."""
 
 
 class Recorder(mocks.Mocks):
@@ -59,7 +61,7 @@ def main(stack: str, context: str | None = None) -> None:
     recorder, outputs = Recorder(), dict[str, Any]()
 
     def program() -> None:
-        for name, value in kubernetes.deploy(made, workloads, {}).items():
+        for name, value in kubernetes.deploy(made, workloads, GIVEN).items():
             pulumi.Output.from_input(value).apply(
                 lambda known, name=name: outputs.update({name: known})  # type: ignore[misc]
             )

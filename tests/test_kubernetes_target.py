@@ -18,7 +18,7 @@ from stacks.paths import ROOT
 from stacks.targets import kubernetes_checks, kubernetes_host
 from stacks.targets.kubernetes_host import NodeSize
 from stacks.workload import Workload
-from tests.declared import APP, PASSWORD
+from tests.declared import APP, GIVEN, PASSWORD
 
 
 def planned(**changes: Any) -> tuple[plan.Plan, list[Workload]]:
@@ -99,7 +99,8 @@ def test_objects_are_declared_as_rendered_but_for_secrets() -> None:
         assert one["provider"].endswith("pulumi:providers:kubernetes::kubernetes::kubernetes-id")
         inputs = one["inputs"]
         if manifest.secrets:
-            assert inputs.pop("stringData") == dict.fromkeys(manifest.secrets, PASSWORD)
+            values = {name: GIVEN.get(name, PASSWORD) for name in manifest.secrets}
+            assert inputs.pop("stringData") == values
         if manifest.rolls_on:
             annotations = inputs["spec"]["template"]["metadata"].pop("annotations")
             versions = "-".join(f"of-{key}" for key in manifest.rolls_on)

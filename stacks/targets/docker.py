@@ -62,7 +62,8 @@ class _Target:
         self._generated = {
             name: GeneratedSecret(name, _options(protect=True)) for name in own_secrets
         }
-        self._secrets = {**secrets, **{n: made.value for n, made in self._generated.items()}}
+        # What is taken from elsewhere goes before what was generated in its place.
+        self._secrets = {**{n: made.value for n, made in self._generated.items()}, **secrets}
         self._present = docker_host.present_images(docker_host.connect())
         self._images: dict[str, Image] = {}
         self._running: dict[str, list[pulumi.Resource]] = {}

@@ -60,7 +60,8 @@ class _Target:
             name: GeneratedSecret(name, pulumi.ResourceOptions(protect=True))
             for name in plan.own_secrets
         }
-        self._secrets = {**secrets, **{n: made.value for n, made in self._generated.items()}}
+        # What is taken from elsewhere goes before what was generated in its place.
+        self._secrets = {**{n: made.value for n, made in self._generated.items()}, **secrets}
         self._components: dict[str, _Component] = {}
         self._objects: dict[str, _Object] = {}
 
