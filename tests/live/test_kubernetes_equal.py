@@ -71,16 +71,15 @@ def test_files_are_equal_byte_by_byte(both: Pair) -> None:
     """Those of the plan, of the containers and of the pods; of secrets, that they are there."""
     here, _ = both
     for workload, instance in served(here):
-        for name, text in workload.files_of(instance).items():
-            for stack in both:
-                found = stack.execute(instance.name, "cat", f"/etc/crm/{name}")
-                assert found.replace(stack.name, here.name) == text, name
+        files = workload.files_of(instance)
         for stack in both:
+            found = stack.execute(instance.name, "sh", "-c", f"cd /etc/crm; cat {' '.join(files)}")
+            assert found.replace(stack.name, here.name) == "".join(files.values()), instance.name
             listed = stack.execute(
                 instance.name, "sh", "-c", "ls /etc/crm; ls /etc/crm/secrets 2>/dev/null || true"
             )
             given = set(listed.split()) - {"secrets"}
-            assert given == {*workload.files_of(instance), *workload.secrets}, instance.name
+            assert given == {*files, *workload.secrets}, instance.name
 
 
 def test_environment_command_and_user_are_equal(both: Pair) -> None:
@@ -144,9 +143,12 @@ def test_tables_and_settings_of_mysql_are_equal(both: Pair) -> None:
 def test_cache_policy_is_equal(both: Pair) -> None:
     here, there = both
     for node in ("cache-1", "cache-2", "cache-3"):
-        for setting in ("maxmemory", "maxmemory-policy", "save", "appendonly", "cluster-enabled"):
-            asked = ("CONFIG", "GET", setting)
-            assert here.redis(node, *asked) == there.redis(node, *asked)
+        settings = "maxmemory maxmemory-policy save appendonly cluster-enabled"
+        # In no particular order: names and values in turn.
+        lines = [stack.redis(node, "CONFIG", "GET", settings).splitlines() for stack in both]
+        found = [dict(zip(said[::2], said[1::2], strict=False)) for said in lines]
+        assert found[0].keys() == set(settings.split())
+        assert found[0] == found[1]
         # Which slots are whose does not depend on the target either.
         slots = "CLUSTER NODES | grep myself | cut -d' ' -f9-"
         assert here.redis(node, slots) == there.redis(node, slots)
