@@ -29,6 +29,7 @@ _ENDPOINT_SECONDS = 5
 """How long the news that a pod goes may take to every node."""
 
 _MARGIN_SECONDS = 5
+_PROBE_SECONDS = 5
 
 
 def template(plan: Plan, workload: Workload, instance: Instance, files: str) -> dict[str, Any]:
@@ -183,20 +184,24 @@ def _tmpfs_name(path: str) -> str:
 def _probes(health: Health) -> dict[str, Any]:
     """When it has started, when it gets requests, when it is restarted.
 
-    The last is lenient: it is for what hangs, and a restart under load only makes more load.
+    The last is lenient: it is for what hangs, and a restart under load only makes more load. Once
+    it has started it is asked less often than Docker asks: here each check is a process that the
+    node's runtime has to start beside the container, for every pod there is.
     """
-    ask = {
-        "exec": {"command": list(health.command)},
-        "periodSeconds": health.interval_seconds,
-        "timeoutSeconds": health.timeout_seconds,
-    }
+    ask = {"exec": {"command": list(health.command)}, "timeoutSeconds": health.timeout_seconds}
+    period = max(_PROBE_SECONDS, health.interval_seconds)
+    patience = health.interval_seconds * health.retries
     return {
         "startupProbe": ask
-        | {"failureThreshold": math.ceil(health.start_seconds / health.interval_seconds)},
-        "readinessProbe": ask | {"failureThreshold": health.retries},
+        | {
+            "periodSeconds": health.interval_seconds,
+            "failureThreshold": math.ceil(health.start_seconds / health.interval_seconds),
+        },
+        "readinessProbe": ask
+        | {"periodSeconds": period, "failureThreshold": math.ceil(patience / period)},
         "livenessProbe": {
             "exec": {"command": list(health.alive or health.command)},
-            "periodSeconds": max(5, health.interval_seconds),
+            "periodSeconds": 2 * period,
             "timeoutSeconds": max(5, health.timeout_seconds),
             "failureThreshold": max(6, health.retries),
         },
