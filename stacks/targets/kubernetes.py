@@ -91,7 +91,7 @@ class _Target:
             needed += self._generated.values()
         return _Object(
             type_token(manifest.object),
-            manifest.key,
+            _resource_name(manifest),
             inputs,
             pulumi.ResourceOptions(
                 parent=self._component(manifest.workload),
@@ -135,6 +135,14 @@ class _Target:
 
         made = [self._objects[m.key].id for m in (service, ingress) if m is not None]
         return pulumi.Output.all(*made).apply(ask)
+
+
+def _resource_name(manifest: Manifest) -> str:
+    """Pulumi's name for it. What is never changed, but made anew under another name, is another
+    resource then: the old one goes last, and when a run fails before that, what is taken back is
+    still there. As a replacement it would be deleted after it had been taken back."""
+    is_fixed = manifest.object["kind"] in ("ConfigMap", "Job")
+    return str(manifest.object["metadata"]["name"]) if is_fixed else manifest.key
 
 
 def _patience(wanted: Mapping[str, Any]) -> pulumi.CustomTimeouts | None:
