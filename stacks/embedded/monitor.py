@@ -35,7 +35,7 @@ _OPTIONS = (
     " provider deleteBeforeReplace deleteBeforeReplaceDefined additionalSecretOutputs"
     # These change nothing here:
     " acceptSecrets acceptResources supportsPartialValues supportsResultReporting sourcePosition"
-    " stackTrace"
+    " stackTrace customTimeouts"
 )
 _KUBERNETES = "pulumi:providers:kubernetes"
 # The context, and what this engine does anyway.

@@ -24,6 +24,8 @@ SECRETS_VERSION = "crm.dev/secrets-version"
 """The annotation of a pod that names the version of the Secrets it was started with."""
 
 _PACKAGE = "kubernetes"
+_BEGIN_SECONDS = 120
+"""For finding a node and pulling an image."""
 
 
 def deploy(
@@ -89,7 +91,7 @@ class _Target:
             needed += self._generated.values()
         return _Object(
             type_token(manifest.object),
-            manifest.key,
+            _resource_name(manifest),
             inputs,
             pulumi.ResourceOptions(
                 parent=self._component(manifest.workload),
@@ -97,6 +99,7 @@ class _Target:
                 depends_on=needed,
                 protect=manifest.protect,
                 additional_secret_outputs=hidden,
+                custom_timeouts=_patience(manifest.object),
             ),
         )
 
@@ -132,6 +135,30 @@ class _Target:
 
         made = [self._objects[m.key].id for m in (service, ingress) if m is not None]
         return pulumi.Output.all(*made).apply(ask)
+
+
+def _resource_name(manifest: Manifest) -> str:
+    """Pulumi's name for it. What is never changed, but made anew under another name, is another
+    resource then: the old one goes last, and when a run fails before that, what is taken back is
+    still there. As a replacement it would be deleted after it had been taken back."""
+    is_fixed = manifest.object["kind"] in ("ConfigMap", "Job")
+    return str(manifest.object["metadata"]["name"]) if is_fixed else manifest.key
+
+
+def _patience(wanted: Mapping[str, Any]) -> pulumi.CustomTimeouts | None:
+    """As long as what runs may take to get ready: the provider would wait for ten minutes, also
+    for what the cluster has given up."""
+    spec = wanted.get("spec", {})
+    if wanted["kind"] == "Deployment":
+        seconds = spec["progressDeadlineSeconds"]
+    elif wanted["kind"] == "StatefulSet":
+        probe = spec["template"]["spec"]["containers"][0].get("startupProbe")
+        if probe is None:
+            return None
+        seconds = probe["failureThreshold"] * probe["periodSeconds"] + _BEGIN_SECONDS
+    else:
+        return None
+    return pulumi.CustomTimeouts(create=f"{seconds}s", update=f"{seconds}s")
 
 
 def _provider(plan: Plan) -> pulumi.ProviderResource:
