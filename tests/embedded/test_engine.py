@@ -196,10 +196,6 @@ def test_error_in_the_program_is_its_message(project: Project, body: str, messag
         ('Note("a", opts=options(import_="x"))', "option importId"),
         ('Note("a", opts=options(aliases=[pulumi.Alias(name="b")]))', "option alias"),
         (
-            'Note("a", opts=options(custom_timeouts=pulumi.CustomTimeouts(create="1m")))',
-            "option customTimeouts",
-        ),
-        (
             'Note("a", opts=options(provider=pulumi.ProviderResource("x", "y", {})))',
             "pulumi:providers:x",
         ),
