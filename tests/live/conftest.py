@@ -46,6 +46,14 @@ def kubernetes(
         yield stack
 
 
+@pytest.fixture(params=["dev", "horizontal", "vertical"])
+def docker_stack(request: pytest.FixtureRequest) -> Stack:
+    """Each of those on this machine in turn, for what only Docker can be asked."""
+    stack = request.getfixturevalue(request.param)
+    assert isinstance(stack, Stack)
+    return stack
+
+
 @pytest.fixture(params=["dev", "horizontal", "vertical", "kubernetes"])
 def any_stack(request: pytest.FixtureRequest) -> Stack:
     """Each of the four in turn."""

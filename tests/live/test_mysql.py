@@ -222,16 +222,16 @@ def test_settings_of_the_stack_file_are_in_force(dev: Stack) -> None:
         dev.up()
 
 
-def test_server_keeps_to_its_memory(any_stack: Stack) -> None:
-    for shard in plan_of(any_stack).database.shards:
-        state = any_stack.container(shard.name).attrs
+def test_server_keeps_to_its_memory(docker_stack: Stack) -> None:
+    for shard in plan_of(docker_stack).database.shards:
+        state = docker_stack.container(shard.name).attrs
         assert state["State"]["OOMKilled"] is False
         assert state["RestartCount"] == 0
 
 
-def test_server_warns_of_nothing_in_its_settings(any_stack: Stack) -> None:
-    for shard in plan_of(any_stack).database.shards:
-        log = any_stack.container(shard.name).logs().decode()
+def test_server_warns_of_nothing_in_its_settings(docker_stack: Stack) -> None:
+    for shard in plan_of(docker_stack).database.shards:
+        log = docker_stack.container(shard.name).logs().decode()
         assert "ready for connections" in log
         lines = [line for line in log.splitlines() if "[ERROR]" in line or "deprecated" in line]
         assert lines == [], shard.name
