@@ -13,12 +13,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from docker import DockerClient
-from docker.errors import NotFound
 from docker.models.containers import Container
 from pulumi import automation
 
@@ -26,9 +25,6 @@ from stacks import engine_cli_cluster
 from stacks.errors import CrmError
 from stacks.pulumi_state.files import Store
 from stacks.targets import docker_host
-
-_CONTAINER, _NETWORK = "docker:index/container:Container", "docker:index/network:Network"
-_VOLUME = "docker:index/volume:Volume"
 
 
 def mend(backend: str, stack: str) -> None:
@@ -66,7 +62,7 @@ def recover(backend: str, stack: automation.Stack) -> None:
             _put_right(client, operation, resources)
         state.deployment = deployment | {"resources": resources}
         stack.import_stack(state)
-    _remove_strays(client, stack.name, resources)
+    _remove_strays(stack.name, resources)
 
 
 def _store(backend: str, stack: str) -> Store:
@@ -85,7 +81,7 @@ def _put_right(
         elif operation["type"] == "deleting" and resource.get("id") == pending.get("id"):
             found = _find(client, resource)
             if isinstance(found, Container):
-                _remove(found)
+                docker_host.remove(found)
                 found = None
             if found is None and is_old:
                 resources.remove(resource)
@@ -95,35 +91,15 @@ def _put_right(
 
 def _find(client: DockerClient, resource: Mapping[str, Any]) -> Any:
     """What Docker has of it, ``None`` for nothing; what is not Docker's is itself."""
-    asked: dict[str, Any] = {
-        _CONTAINER: client.containers,
-        _NETWORK: client.networks,
-        _VOLUME: client.volumes,
-    }
-    try:
-        kind = asked.get(resource["type"])
-        return kind.get(resource["id"]) if kind else resource
-    except NotFound:
-        return None
+    kind = docker_host.KINDS.get(resource["type"])
+    return docker_host.find(client, kind, resource["id"]) if kind else resource
 
 
-def _remove(container: Container) -> None:
-    with suppress(NotFound):  # The killed run may have asked for the same.
-        # A database is given the time to stop that it was made with.
-        container.stop(timeout=container.attrs["Config"].get("StopTimeout") or 10)
-        container.remove(force=True, v=True)
-
-
-def _remove_strays(client: DockerClient, stack: str, resources: list[dict[str, Any]]) -> None:
-    known = {str(r.get("id")) for r in resources if r["type"] in (_CONTAINER, _NETWORK)}
-    label: dict[str, str | list[str] | bool] = {"label": f"{docker_host.STACK_LABEL}={stack}"}
-    for container in client.containers.list(all=True, filters=label, ignore_removed=True):
-        if container.id not in known:
-            _remove(container)
-    for network in client.networks.list(filters=label):
-        if network.id not in known:
-            with suppress(NotFound):
-                network.remove()
+def _remove_strays(stack: str, resources: list[dict[str, Any]]) -> None:
+    known = {str(r.get("id")) for r in resources if r["type"] in docker_host.KINDS}
+    for found in docker_host.belongings(stack):
+        if found.id not in known:
+            docker_host.remove(found)
 
 
 @contextmanager

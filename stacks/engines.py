@@ -18,6 +18,7 @@ from stacks.errors import CrmError
 from stacks.paths import LOCAL, PASSPHRASE, STATE
 from stacks.pulumi_state.files import Store
 from stacks.results import Event, Result
+from stacks.workload import STACK_LABEL
 
 Name = Literal["pulumi", "embedded"]
 NAMES: tuple[Name, ...] = ("pulumi", "embedded")
@@ -155,7 +156,7 @@ def _reasons(stack: str) -> list[str]:
     asked = plan.make(stack, stack_file.load(stack)).kubernetes
     try:
         cluster = kubernetes_host.connect(asked.context)
-        return cluster.reasons(asked.namespace, {kubernetes_host.STACK_LABEL: stack})
+        return cluster.reasons(asked.namespace, {STACK_LABEL: stack})
     except CrmError:
         return []  # The failure itself is told all the same.
 

@@ -6,6 +6,9 @@ from collections.abc import Mapping
 
 from msgspec import Struct, field
 
+STACK_LABEL = "crm.stack"
+"""On whatever a target makes: the stack it belongs to."""
+
 FILES_PATH = "/etc/crm"
 """Where a workload finds its rendered files, and its secrets under ``secrets/``."""
 

@@ -18,13 +18,9 @@ from stacks.embedded.state import Resource
 from stacks.errors import CrmError
 from stacks.pulumi_state.values import Properties, changed_names, given, reveal
 from stacks.targets import docker_host
-from stacks.targets.docker_host import STACK_LABEL
+from stacks.targets.docker_host import KINDS
+from stacks.workload import STACK_LABEL
 
-KINDS = {
-    "docker:index/network:Network": "networks",
-    "docker:index/volume:Volume": "volumes",
-    "docker:index/container:Container": "containers",
-}
 _UNREAD: Properties = {
     # What the CLI's provider does not read back must stand in the outputs it is handed.
     **{"attach": False, "containerReadRefreshTimeoutMilliseconds": 15000, "envs": []},

@@ -20,7 +20,7 @@ import yaml
 from docker.errors import DockerException
 
 from stacks.embedded.deployment import Deployment, Handler
-from stacks.embedded.docker_handlers import KINDS, DockerHandler
+from stacks.embedded.docker_handlers import DockerHandler
 from stacks.embedded.dynamic import DynamicHandler
 from stacks.embedded.kubernetes_handler import TYPES, KubernetesHandler
 from stacks.embedded.monitor import Monitor, run_program
@@ -30,6 +30,8 @@ from stacks.pulumi_state.files import Store
 from stacks.pulumi_state.values import UNKNOWN, map_secrets, reveal
 from stacks.results import OnEvent, Result
 from stacks.targets import docker_host, kubernetes_host
+from stacks.targets.docker_host import KINDS
+from stacks.workload import STACK_LABEL
 
 
 @dataclass
@@ -144,7 +146,7 @@ class EmbeddedEngine:
 
     def _deploy(self, deployment: Deployment) -> None:
         if not deployment.state.earlier and (found := docker_host.belongings(self.stack)):
-            label = f"--filter label={docker_host.STACK_LABEL}={self.stack}"
+            label = f"--filter label={STACK_LABEL}={self.stack}"
             raise CrmError(
                 f"{self.stack}: Docker has {found[0].name}, but {self._store.checkpoint} knows no"
                 " such stack. If another engine or checkout made it, go on there. If its state was"

@@ -13,8 +13,9 @@ from stacks.embedded.deployment import Deployment, Diff
 from stacks.embedded.state import Resource
 from stacks.errors import CrmError
 from stacks.pulumi_state.values import Properties, given, hide, hide_like, reveal
-from stacks.targets.kubernetes_host import FIELD_MANAGER, STACK_LABEL, Cluster
+from stacks.targets.kubernetes_host import FIELD_MANAGER, Cluster
 from stacks.targets.kubernetes_ready import changes, is_fixed, is_leaving, judge, labels
+from stacks.workload import STACK_LABEL
 
 _KINDS = {
     "v1": "Namespace ServiceAccount ConfigMap Secret PersistentVolumeClaim Service",

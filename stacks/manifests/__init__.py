@@ -14,7 +14,6 @@ from stacks.manifests.common import (
     PULL_SECRET,
     PULL_SECRET_OBJECT,
     SERVICE_ACCOUNT,
-    STACK_LABEL,
     Manifest,
     mebibytes,
     metadata,
@@ -24,7 +23,7 @@ from stacks.manifests.yaml_text import documents
 from stacks.plan import Plan
 from stacks.workload import Instance, Workload
 
-__all__ = ["PULL_SECRET", "STACK_LABEL", "Manifest", "documents", "manifests"]
+__all__ = ["PULL_SECRET", "Manifest", "documents", "manifests"]
 
 _LEVEL = "restricted"
 _FILLED = {"crm.dev/filled-by": "crm up"}

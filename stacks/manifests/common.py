@@ -10,9 +10,8 @@ from typing import Any
 from msgspec import Struct
 
 from stacks.plan import Plan
-from stacks.workload import Instance, Workload
+from stacks.workload import STACK_LABEL, Instance, Workload
 
-STACK_LABEL = "crm.stack"
 PULL_SECRET = "registry_pull"  # noqa: S105 (a name)
 """The stack's secret that holds the registry's credentials, as in Docker's ``config.json``."""
 

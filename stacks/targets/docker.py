@@ -19,7 +19,7 @@ from stacks import images
 from stacks.targets import docker_host
 from stacks.targets.docker_resources import Files, Image, Job
 from stacks.targets.generated_secret import GeneratedSecret
-from stacks.workload import DATA_PATH, FILES_PATH, Health, Instance, Workload
+from stacks.workload import DATA_PATH, FILES_PATH, STACK_LABEL, Health, Instance, Workload
 
 _JOB_SECONDS = 600
 
@@ -79,7 +79,7 @@ class _Target:
 
     def _label_map(self, workload: Workload) -> dict[str, str]:
         return {
-            docker_host.STACK_LABEL: self._stack,
+            STACK_LABEL: self._stack,
             "crm.tier": workload.tier,
             "crm.workload": workload.name,
         }

@@ -13,13 +13,19 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from stacks.errors import CrmError
-from stacks.workload import DATA_PATH, FILES_PATH
+from stacks.workload import DATA_PATH, FILES_PATH, STACK_LABEL
 
 if TYPE_CHECKING:
     from docker import DockerClient
     from docker.models.containers import Container
 
-STACK_LABEL = "crm.stack"
+KINDS = {
+    "docker:index/network:Network": "networks",
+    "docker:index/volume:Volume": "volumes",
+    "docker:index/container:Container": "containers",
+}
+"""Pulumi's names of what Docker makes → the Docker SDK's collection of it."""
+
 _HELPER_SECONDS = 60
 _POLL_SECONDS = 0.25
 _SETTLE_SECONDS = 1

@@ -9,8 +9,8 @@ from stacks.errors import CrmError
 from stacks.paths import stack_file_name
 from stacks.plan import Plan
 from stacks.targets import kubernetes_host
-from stacks.targets.kubernetes_host import STACK_LABEL, Cluster, Refused
-from stacks.workload import Workload
+from stacks.targets.kubernetes_host import Cluster, Refused
+from stacks.workload import STACK_LABEL, Workload
 
 OWNER_LABEL = "crm.owner"
 OLDEST = (1, 31)

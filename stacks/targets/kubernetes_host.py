@@ -20,13 +20,13 @@ from urllib.parse import urlencode
 
 from stacks.errors import CrmError
 from stacks.targets import kubernetes_ready, kubernetes_wait
+from stacks.workload import STACK_LABEL
 
 if TYPE_CHECKING:
     from kubernetes.client import ApiClient
 
 Object = dict[str, Any]
 
-STACK_LABEL = "crm.stack"
 FIELD_MANAGER = "crm"
 """The owner of the fields we set, in the eyes of server-side apply."""
 
