@@ -83,7 +83,7 @@ def _put_right(
             if isinstance(found, Container):
                 docker_host.remove(found)
                 found = None
-            if found is None and is_old:
+            if found is None and (is_old or not _is_needed(resource, resources)):
                 resources.remove(resource)
             elif found is None:
                 resource["pendingReplacement"] = True
@@ -93,6 +93,16 @@ def _find(client: DockerClient, resource: Mapping[str, Any]) -> Any:
     """What Docker has of it, ``None`` for nothing; what is not Docker's is itself."""
     kind = docker_host.KINDS.get(resource["type"])
     return docker_host.find(client, kind, resource["id"]) if kind else resource
+
+
+def _is_needed(resource: Mapping[str, Any], resources: list[dict[str, Any]]) -> bool:
+    """Whether the state names it as something another resource stands on."""
+    urn = resource["urn"]
+    return any(
+        urn in (r.get("parent"), r.get("deletedWith"), *(r.get("dependencies") or ()))
+        or any(urn in urns for urns in (r.get("propertyDependencies") or {}).values() if urns)
+        for r in resources
+    )
 
 
 def _remove_strays(stack: str, resources: list[dict[str, Any]]) -> None:

@@ -199,7 +199,8 @@ class _Target:
                 docker.VolumeLabelArgs(label=key, value=value)
                 for key, value in sorted(self._label_map(workload).items())
             ],
-            opts=_options(parent=component, **options),
+            # Its name is fixed: a successor made first would be the same volume.
+            opts=_options(parent=component, delete_before_replace=True, **options),
         )
 
     # --- What runs -------------------------------------------------------------------------------

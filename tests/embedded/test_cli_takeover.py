@@ -1,7 +1,6 @@
 """The real CLI reads what the embedded engine wrote, takes the stack over and gives it back."""
 
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,14 +8,12 @@ from typing import Any
 
 import pytest
 
+from tests import pulumi_cli
 from tests.embedded.conftest import Project
 from tests.embedded.names import STACK
 from tests.embedded.test_engine import SHELF, changes
 
-pytestmark = [
-    pytest.mark.cli,
-    pytest.mark.skipif(shutil.which("pulumi") is None, reason="there is no pulumi CLI on PATH"),
-]
+pytestmark = pulumi_cli.NEEDED
 
 
 @pytest.fixture

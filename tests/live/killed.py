@@ -12,12 +12,15 @@ import shutil
 import subprocess
 import tarfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
 import docker
+import pytest
 
 from stacks.images import app_reference
 from stacks.paths import CACHE
@@ -213,6 +216,12 @@ class KillStack:
         assert run.code == 0, f"{run.err}\n{run.out}"
         self.assert_well()
 
+    def well(self) -> KillStack:
+        """Itself, deployed and well: made so where a test before has left it otherwise."""
+        if not self.is_well:
+            self.converge()
+        return self
+
     def assert_well(self) -> None:
         """A further ``up`` changes nothing; what is there is what should be; nothing is lost."""
         run = self.crm("up", "--json")
@@ -343,7 +352,14 @@ def plain(name: str) -> str:
     return re.sub(r"-[0-9a-f]{8}$", "", name)
 
 
-def make(folder: Path, engine: str) -> KillStack:
-    """A stack that is not deployed yet, in a copy of the project in ``folder``."""
-    made = prepare(folder, "dev", engine)
-    return KillStack(made.project, made.name, engine, made.port)
+@contextmanager
+def made(folder: Path, engine: str) -> Iterator[KillStack]:
+    """A stack that is not deployed yet, in a copy of the project in ``folder``; nothing of it may
+    be left when it is destroyed in the end."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("PULUMI_BACKEND_URL", "PULUMI_CONFIG_PASSPHRASE"):
+            patch.delenv(name, raising=False)
+        fresh = prepare(folder, "dev", engine)
+        stack = KillStack(fresh.project, fresh.name, engine, fresh.port)
+        yield stack
+        assert stack.clean() == []

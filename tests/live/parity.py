@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from tests import project as projects
+from tests import pulumi_cli
 
 FIXTURES = Path(__file__).parent / "fixtures"
 STACKS = ("dev", "horizontal", "vertical")
@@ -117,15 +117,6 @@ def fixture(stack: str) -> dict[str, Any]:
     return document
 
 
-def cli_version() -> str | None:
-    """The version of the ``pulumi`` on PATH, or ``None`` when there is none."""
-    try:
-        done = subprocess.run(["pulumi", "version"], capture_output=True, text=True, check=True)
-    except (FileNotFoundError, subprocess.CalledProcessError):
-        return None
-    return done.stdout.strip()
-
-
 def secrets_in(text: str) -> list[str]:
     """Long random words in ``text`` that could be a secret's value or its cipher."""
     words = re.findall(r"[A-Za-z0-9_+/=-]{28,}", text)
@@ -140,7 +131,7 @@ def _looks_random(word: str) -> bool:
 
 def record() -> None:
     """Deploy every shipped stack with the real CLI and write its fixture."""
-    version = cli_version()
+    version = pulumi_cli.version()
     if version is None:
         sys.exit("error: there is no `pulumi` on PATH; fixtures come from the real CLI only")
     FIXTURES.mkdir(exist_ok=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 import docker
 import pytest
 
-from tests.live import parity
+from tests import pulumi_cli
 from tests.live.client import call
 from tests.live.stack import deployed
 
@@ -53,15 +53,7 @@ def test_destroy_keeps_the_data_until_it_is_asked_for(tmp_path: Path) -> None:
     "engine",
     [
         "embedded",
-        pytest.param(
-            "pulumi",
-            marks=[
-                pytest.mark.cli,
-                pytest.mark.skipif(
-                    parity.cli_version() is None, reason="there is no Pulumi CLI on PATH"
-                ),
-            ],
-        ),
+        pytest.param("pulumi", marks=pulumi_cli.NEEDED),
     ],
 )
 def test_delete_data_that_fails_gives_up_neither_protection_nor_credentials(

@@ -28,20 +28,14 @@ pytestmark = pytest.mark.live
 @pytest.fixture(scope="module")
 def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KillStack]:
     """The stack, perhaps deployed by a test before this one."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("PULUMI_BACKEND_URL", "PULUMI_CONFIG_PASSPHRASE"):
-            patch.delenv(name, raising=False)
-        stack = killed.make(tmp_path_factory.mktemp("kill") / "project", "embedded")
+    with killed.made(tmp_path_factory.mktemp("kill") / "project", "embedded") as stack:
         yield stack
-        assert stack.clean() == []
 
 
 @pytest.fixture
 def stack(bare: KillStack) -> KillStack:
     """The stack, deployed and well."""
-    if not bare.is_well:
-        bare.converge()
-    return bare
+    return bare.well()
 
 
 def kill(stack: KillStack, place: str, verb: str = "up") -> Seen:

@@ -10,10 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from tests import pulumi_cli
 from tests.live import parity
 from tests.live.ports import free_port
-
-_VERSION = parity.cli_version()
 
 
 @pytest.mark.parametrize("stack", parity.STACKS)
@@ -31,9 +30,9 @@ def test_secret_search_finds_a_secret() -> None:
 
 
 @pytest.mark.live
-@pytest.mark.cli
-@pytest.mark.skipif(_VERSION is None, reason="there is no Pulumi CLI on PATH")
-@pytest.mark.parametrize("stack", parity.STACKS)
+@pytest.mark.parametrize(
+    "stack", [pytest.param(name, marks=pulumi_cli.NEEDED) for name in parity.STACKS]
+)
 def test_cli_still_leaves_what_its_fixture_says(stack: str, tmp_path: Path) -> None:
     resources = parity.deploy(tmp_path / "project", stack, "pulumi", free_port())
     assert resources == parity.fixture(stack)["resources"]
