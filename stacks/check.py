@@ -19,7 +19,7 @@ def run(stack: str) -> int:
     for workload in tiers.workloads(planned, files, images.app_reference(ROOT)):
         if workload.reload is None:
             continue
-        hosts = [backend.host for backend in planned.edge.backends]
+        hosts = [backend.host for pool in planned.edge.pools for backend in pool.backends]
         docker_host.validate(
             {
                 "volume": f"crm-{stack}-check-{workload.name}",

@@ -50,7 +50,8 @@ class Recipe:
 RECIPES = {
     recipe.service: recipe
     for recipe in (
-        Recipe("haproxy", ("haproxy",), 99, "3.0", ("haproxy",)),
+        # Debian's stable release has older lines of both proxies than the pinned ones.
+        Recipe("haproxy", ("haproxy",), 99, "3.2", ("haproxy",), suite="sid"),
         # Debian's stable releases have MariaDB only; the real MySQL is in sid.
         Recipe(
             "mysql",
@@ -60,7 +61,9 @@ RECIPES = {
             ("mysqld", "mysql", "mysqladmin"),
             suite="sid",
         ),
-        Recipe("nginx", ("nginx-light",), 101, "1.26", ("nginx",)),
+        Recipe(
+            "nginx", ("nginx-light", "libnginx-mod-http-js"), 101, "1.30", ("nginx",), suite="sid"
+        ),
         Recipe("redis", ("redis-server", "redis-tools"), 999, "8.0", ("redis-server", "redis-cli")),
         Recipe(
             "valkey", ("valkey-server", "valkey-tools"), 999, "8.1", ("valkey-server", "valkey-cli")

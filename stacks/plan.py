@@ -7,17 +7,20 @@ every import, which took a tenth of the time of ``crm render``.
 
 from __future__ import annotations
 
-import math
 from itertools import pairwise
 
 from msgspec import UNSET, Struct
 
-from stacks import mysql_settings, partitions
+from stacks import balancing, mysql_settings, partitions
+from stacks import services as service_plans
+from stacks.balancing import EdgePlan
 from stacks.errors import CrmError
 from stacks.mysql_settings import Setting
 from stacks.partitions import OrdersPlan
 from stacks.paths import stack_file_name
-from stacks.spec import Autoscale, SecretReference, StackSpec
+from stacks.services import ServicePlan
+from stacks.spec import StackSpec
+from stacks.spec_edge import SecretReference
 
 BUCKETS = 64
 """Customers are hashed into this many buckets; each shard owns a run of them. Fixed: changing it
@@ -25,65 +28,6 @@ would move nearly every customer, changing ``shards`` moves only buckets."""
 
 CLUSTER_SLOTS = 16384
 """Redis Cluster's number of hash slots (https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/)."""
-
-
-class Backend(Struct, frozen=True):
-    """An app replica as the load balancer sees it."""
-
-    name: str
-    host: str
-    port: int
-    weight: int
-
-
-class EdgePlan(Struct, frozen=True):
-    """The load balancer. ``cpus`` in cores, ``memory_mib`` in MiB. ``many_behind``: several
-    replicas, and not always the same, answer to a backend's one name."""
-
-    proxy: str
-    image: str
-    algorithm: str
-    hash_header: str | None
-    address: str
-    port: int
-    cpus: float
-    memory_mib: int
-    threads: int
-    max_connections: int
-    backends: tuple[Backend, ...]
-    many_behind: bool
-
-    @property
-    def url(self) -> str:
-        """Where people of this machine find it."""
-        address = "127.0.0.1" if self.address == "0.0.0.0" else self.address  # noqa: S104
-        return f"http://{address}:{self.port}"
-
-
-class ScalePlan(Struct, frozen=True):
-    """Between how many copies an autoscaler chooses, and by which use of their CPUs."""
-
-    min: int
-    max: int
-    cpu_percent: int
-
-
-class AppPlan(Struct, frozen=True):
-    """The CRM: ``workers`` processes of ``threads`` threads in each of ``instances``, or in each
-    copy of the only one where there is a ``scale``."""
-
-    instances: tuple[str, ...]
-    scale: ScalePlan | None
-    port: int
-    cpus: float
-    memory_mib: int
-    workers: int
-    threads: int
-
-    @property
-    def most(self) -> int:
-        """How many replicas there may be at the same time, apart from roll-outs."""
-        return self.scale.max if self.scale else len(self.instances)
 
 
 class Shard(Struct, frozen=True):
@@ -163,10 +107,15 @@ class Plan(Struct, frozen=True):
     registry: str | None
     kubernetes: KubernetesPlan
     edge: EdgePlan
-    app: AppPlan
+    services: tuple[ServicePlan, ...]
     database: DatabasePlan
     cache: CachePlan
     secrets: dict[str, SecretReference | None]
+
+    @property
+    def app(self) -> ServicePlan:
+        """The service that answers whatever no route gives to another."""
+        return self.services[0]
 
     @property
     def own_secrets(self) -> tuple[str, ...]:
@@ -182,17 +131,18 @@ def make(stack: str, spec: StackSpec) -> Plan:
     Raises ``CrmError`` when its parts do not fit together.
     """
     try:
-        app = _app(spec)
+        services = service_plans.work_out(spec)
         database = _database(spec)
-        _check_connections(app, database)
+        _check_connections(services, database)
+        proxy = spec.images.nginx if spec.edge.proxy == "nginx" else spec.images.haproxy
         return Plan(
             stack=stack,
             target=spec.target,
             owner=spec.owner,
             registry=spec.images.registry,
             kubernetes=_kubernetes(stack, spec),
-            edge=_edge(spec, app),
-            app=app,
+            edge=balancing.work_out(spec, qualified(proxy, spec.images.registry), services),
+            services=services,
             database=database,
             cache=_cache(spec),
             secrets=_secrets(spec),
@@ -224,53 +174,6 @@ def _kubernetes(stack: str, spec: StackSpec) -> KubernetesPlan:
 
 def _numbered(name: str, count: int) -> tuple[str, ...]:
     return tuple(f"{name}-{i}" for i in range(1, count + 1))
-
-
-def _edge(spec: StackSpec, app: AppPlan) -> EdgePlan:
-    edge = spec.edge
-    weights = edge.weights or (1,) * len(app.instances)
-    return EdgePlan(
-        proxy=edge.proxy,
-        image=qualified(
-            spec.images.nginx if edge.proxy == "nginx" else spec.images.haproxy,
-            spec.images.registry,
-        ),
-        algorithm=edge.algorithm,
-        hash_header=edge.hash_header,
-        address=edge.address,
-        port=edge.port,
-        cpus=edge.cpus,
-        memory_mib=edge.memory_mib,
-        threads=max(1, math.ceil(edge.cpus)),
-        # A proxied connection costs two sockets and their buffers, about 32 KiB on either proxy.
-        max_connections=min(60_000, edge.memory_mib * 16),
-        backends=tuple(
-            Backend(name, name, app.port, weight)
-            for name, weight in zip(app.instances, weights, strict=True)
-        ),
-        many_behind=app.scale is not None,
-    )
-
-
-def _app(spec: StackSpec) -> AppPlan:
-    app = spec.app
-    # A worker process holds about 100 MiB; more of them than cores only wait for each other.
-    workers = max(1, min(math.ceil(app.cpus), app.memory_mib // 128))
-    scale = None
-    if isinstance(app.replicas, Autoscale):
-        scale = ScalePlan(app.replicas.min, app.replicas.max, app.replicas.cpu_percent)
-        names: tuple[str, ...] = ("app",)
-    else:
-        names = _numbered("app", app.replicas)
-    return AppPlan(
-        instances=names,
-        scale=scale,
-        port=app.port,
-        cpus=app.cpus,
-        memory_mib=app.memory_mib,
-        workers=workers,
-        threads=4,
-    )
 
 
 def _database(spec: StackSpec) -> DatabasePlan:
@@ -369,22 +272,28 @@ RESERVED_CONNECTIONS = 10
 """Kept back on every shard for the schema job, health checks and a person at the console."""
 
 
-def connections_wanted(app: AppPlan) -> int:
-    """How many connections all app replicas together may open to each shard.
+def connections_wanted(services: tuple[ServicePlan, ...]) -> int:
+    """How many connections all replicas together may open to each shard.
 
     Twice their number: while a new version rolls out, old and new replicas run side by side.
     """
-    return 2 * app.most * app.workers * app.threads
+    return sum(2 * service.most * service.at_once for service in services)
 
 
-def _check_connections(app: AppPlan, database: DatabasePlan) -> None:
-    wanted = connections_wanted(app)
+def _check_connections(services: tuple[ServicePlan, ...], database: DatabasePlan) -> None:
+    wanted = connections_wanted(services)
     allowed = database.max_connections - RESERVED_CONNECTIONS
-    if not database.external and wanted > allowed:
-        raise CrmError(
-            f"crm:app.replicas{'.max' if app.scale else ''}: {app.most} replicas × "
-            f"{app.workers} workers × {app.threads} connections × 2 during a roll-out = {wanted}, "
-            "but each shard allows "
-            f"{database.max_connections} less {RESERVED_CONNECTIONS} in reserve = {allowed}; "
-            "raise crm:database.memory_mib or ask for fewer replicas"
-        )
+    if database.external or wanted <= allowed:
+        return
+    most = max(services, key=lambda service: service.most * service.at_once)
+    key = "app" if most.name == "app" else f"services.{most.name}"
+    sums = " + ".join(
+        f"{s.most} replicas × {s.workers} workers × {s.threads} connections × 2 during a roll-out"
+        for s in services
+    )
+    raise CrmError(
+        f"crm:{key}.replicas{'.max' if most.scale else ''}: {sums} = {wanted}, "
+        "but each shard allows "
+        f"{database.max_connections} less {RESERVED_CONNECTIONS} in reserve = {allowed}; "
+        "raise crm:database.memory_mib or ask for fewer replicas"
+    )

@@ -26,6 +26,7 @@ from stacks import summary
 from stacks.errors import CrmError
 from stacks.paths import CACHE, LOCAL, TEMPLATES
 from stacks.plan import Plan
+from stacks.services import ServicePlan
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
@@ -62,13 +63,15 @@ class Renderer:
         files = {
             "summary.md": summary.sizes(plan),
             "topology.md": summary.topology(plan),
-            "app/app.json": render("app/app.json.j2", settings=_app_settings(plan)),
             "app/job.json": render("app/app.json.j2", settings=_job_settings(plan)),
             "mysql/schema.sql": render("mysql/schema.sql.j2", database=plan.database),
         }
-        name = "haproxy.cfg" if plan.edge.proxy == "haproxy" else "nginx.conf"
-        path = f"{plan.edge.proxy}/{name}"
-        files[path] = render(f"{path}.j2", edge=plan.edge, stack=plan.stack)
+        for service in plan.services:
+            settings = _service_settings(plan, service)
+            files[f"app/{service.name}.json"] = render("app/app.json.j2", settings=settings)
+        for name in plan.edge.files:
+            path = f"{plan.edge.proxy}/{name}"
+            files[path] = render(f"{path}.j2", edge=plan.edge, stack=plan.stack)
         if not plan.database.external:
             files["mysql/start.sh"] = render("mysql/start.sh.j2", database=plan.database)
             for shard in plan.database.shards:
@@ -121,20 +124,20 @@ Settings = dict[str, object]
 """What ``app.json`` holds, in its order; ``app/crm/settings.py`` says what each value means."""
 
 
-def _app_settings(plan: Plan) -> Settings:
-    """What the CRM reads at its start (``app/crm/settings.py`` checks it)."""
+def _service_settings(plan: Plan, service: ServicePlan) -> Settings:
+    """What a service's replicas read at their start (``app/crm/settings.py`` checks it)."""
     return {
         "stack": plan.stack,
         "server": {
-            "port": plan.app.port,
-            "workers": plan.app.workers,
-            "threads": plan.app.threads,
+            "port": service.port,
+            "workers": service.workers,
+            "threads": service.threads,
         },
         "database": {
             "buckets": plan.database.shards[-1].last_bucket + 1,
             "name": plan.database.name,
             "user": plan.database.app_user,
-            "pool_size": plan.app.threads,
+            "pool_size": service.threads,
             "shards": [
                 {
                     "name": shard.name,
@@ -151,7 +154,6 @@ def _app_settings(plan: Plan) -> Settings:
             "nodes": [{"host": node.host, "port": node.port} for node in plan.cache.nodes],
             "ttl_seconds": plan.cache.ttl_seconds,
         },
-        "edge": {"proxy": plan.edge.proxy, "algorithm": plan.edge.algorithm},
     }
 
 
@@ -160,7 +162,7 @@ def _job_settings(plan: Plan) -> Settings:
 
     Nothing of the app's own size is in it, so that resizing the app does not run the job again.
     """
-    settings = _app_settings(plan)
+    settings = _service_settings(plan, plan.app)
     database = settings["database"]
     assert isinstance(database, dict)
     return {

@@ -12,7 +12,7 @@ from msgspec import UNSET
 from stacks.errors import CrmError
 from stacks.manifests import PULL_SECRET
 from stacks.plan import Plan
-from stacks.spec import SecretReference
+from stacks.spec_edge import SecretReference
 from stacks.stack_file import NAMESPACE
 
 _LONGEST = 255  # MySQL's caching_sha2_password reads no more.

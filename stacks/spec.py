@@ -8,22 +8,17 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UNSET, Meta, UnsetType, field
 
+from stacks.spec_edge import Balance, Edge, Part, SecretReference
 from stacks.spec_words import (
-    Address,
-    Algorithm,
     AppMemory,
     CacheMemory,
     ContextName,
     Cpus,
     DatabaseMemory,
-    EdgeMemory,
-    EnvironmentName,
     Eviction,
-    FilePath,
     Gibibytes,
-    HeaderName,
     HostName,
     ImageReference,
     Label,
@@ -36,32 +31,16 @@ from stacks.spec_words import (
     Registry,
     Replicas,
     SecretName,
+    ServiceName,
     Setting,
     Shards,
     SqlName,
     Subdomain,
-    Weight,
+    UrlPath,
 )
 
 
-class _Part(Struct, frozen=True, forbid_unknown_fields=True):
-    """A part of a stack file: immutable, named fields only, unknown keys refused."""
-
-
-class SecretReference(_Part, frozen=True):
-    """Where a secret is read from at deployment; exactly one of the three is given."""
-
-    env: EnvironmentName | UnsetType = UNSET
-    file: FilePath | UnsetType = UNSET
-    config: SqlName | UnsetType = UNSET
-    """The name of a value set by ``pulumi config set --secret crm:<name>``."""
-
-    def __post_init__(self) -> None:
-        if sum(v is not UNSET for v in (self.env, self.file, self.config)) != 1:
-            raise ValueError("name exactly one source, such as {env: CRM_DATABASE_PASSWORD}")
-
-
-class Images(_Part, frozen=True):
+class Images(Part, frozen=True):
     """Which image each service runs. Pinned: what was tested is what runs."""
 
     nginx: ImageReference = "nginx:1.28.0"
@@ -74,31 +53,7 @@ class Images(_Part, frozen=True):
     """The registry's credentials, as in Docker's ``config.json``; for ``target: kubernetes``."""
 
 
-class Edge(_Part, frozen=True):
-    """The load balancer: the one door people come in by."""
-
-    proxy: Literal["nginx", "haproxy"] = "nginx"
-    algorithm: Algorithm = "round_robin"
-    weights: tuple[Weight, ...] = ()
-    """One per app replica, in order; only with ``algorithm: weighted``."""
-    hash_header: HeaderName | None = None
-    """What ``consistent_hash`` hashes; the client's address when not given."""
-    address: Address = "127.0.0.1"
-    port: Port = 8080
-    cpus: Cpus = 0.5
-    memory_mib: EdgeMemory = 64
-
-    def __post_init__(self) -> None:
-        if (self.algorithm == "weighted") != bool(self.weights):
-            raise ValueError(
-                "`algorithm: weighted` and `weights` go together; "
-                "write one weight per app replica, such as weights: [3, 2, 1]"
-            )
-        if self.hash_header is not None and self.algorithm != "consistent_hash":
-            raise ValueError("`hash_header` is for `algorithm: consistent_hash` only")
-
-
-class Autoscale(_Part, frozen=True, kw_only=True):
+class Autoscale(Part, frozen=True, kw_only=True):
     """As many replicas as keep each at ``cpu_percent`` of its ``cpus``."""
 
     min: Replicas
@@ -112,16 +67,29 @@ class Autoscale(_Part, frozen=True, kw_only=True):
             )
 
 
-class App(_Part, frozen=True):
-    """The Flask CRM."""
+class App(Part, frozen=True):
+    """The Flask CRM: the service that answers whatever no route gives to another."""
 
     replicas: Replicas | Autoscale = 1
     cpus: Cpus = 0.5
     memory_mib: AppMemory = 256
     port: Port = 8000
+    """Where each replica of every service listens."""
+    health_path: UrlPath = "/healthz"
+    """What says that a replica can be given requests; where the edge has active checks."""
 
 
-class Orders(_Part, frozen=True):
+class Service(Balance, frozen=True, kw_only=True):
+    """A part of the CRM with replicas of its own: the same image, for the routes it is given."""
+
+    replicas: Replicas | Autoscale = 1
+    cpus: Cpus = 0.5
+    memory_mib: AppMemory = 256
+    health_path: UrlPath
+    """As for the app; a service says its own."""
+
+
+class Orders(Part, frozen=True):
     """How ``crm_orders`` is partitioned inside each shard."""
 
     partition_by: Literal["none", "range", "hash"] = "none"
@@ -154,7 +122,7 @@ class Orders(_Part, frozen=True):
             raise ValueError(f"`partition_by: {self.partition_by}` goes by `column: {column}`")
 
 
-class ExternalDatabase(_Part, frozen=True, kw_only=True):
+class ExternalDatabase(Part, frozen=True, kw_only=True):
     """A MySQL server that exists already; the platform deploys none of its own."""
 
     host: HostName
@@ -166,7 +134,7 @@ class ExternalDatabase(_Part, frozen=True, kw_only=True):
     owner_password: SecretReference
 
 
-class Database(_Part, frozen=True):
+class Database(Part, frozen=True):
     """MySQL: every shard is its own server with its own volume."""
 
     shards: Shards = 1
@@ -177,7 +145,7 @@ class Database(_Part, frozen=True):
     port: Port = 3306
     name: SqlName = "crm"
     orders: Orders = Orders()
-    settings: dict[SqlName, Setting] = {}
+    settings: dict[SqlName, Setting] = field(default_factory=dict)
     """MySQL settings by their own names, over the derived ones; some are forced (``plan.py``)."""
     external: ExternalDatabase | None = None
 
@@ -186,7 +154,7 @@ class Database(_Part, frozen=True):
             raise ValueError("an external database is one server: leave `shards` out")
 
 
-class ExternalCache(_Part, frozen=True, kw_only=True):
+class ExternalCache(Part, frozen=True, kw_only=True):
     """A Redis server that exists already; the platform deploys none of its own."""
 
     host: HostName
@@ -194,7 +162,7 @@ class ExternalCache(_Part, frozen=True, kw_only=True):
     password: SecretReference
 
 
-class Cache(_Part, frozen=True):
+class Cache(Part, frozen=True):
     """Redis: one server, or a cluster of masters that share the keys between them."""
 
     engine: Literal["redis"] = "redis"
@@ -220,7 +188,7 @@ class Cache(_Part, frozen=True):
             raise ValueError("an external cache is one address: leave `mode` and `masters` out")
 
 
-class Kubernetes(_Part, frozen=True):
+class Kubernetes(Part, frozen=True):
     """The cluster and how the edge is offered there; unused with ``target: docker``."""
 
     context: ContextName | None = None
@@ -257,7 +225,7 @@ def _port_after(port: int, taken: set[int]) -> int:
     return free[0]
 
 
-class StackSpec(_Part, frozen=True):
+class StackSpec(Part, frozen=True):
     """One environment, as asked for. Field names are the keys of the stack file."""
 
     target: Literal["docker", "kubernetes"] = "docker"
@@ -267,46 +235,84 @@ class StackSpec(_Part, frozen=True):
     images: Images = Images()
     edge: Edge = Edge()
     app: App = App()
+    services: dict[ServiceName, Service] = field(default_factory=dict)
+    """Parts of the CRM that are sized apart from the app; ``edge.routes`` give them requests."""
     database: Database = Database()
     cache: Cache = Cache()
-    secrets: dict[SecretName, SecretReference] = {}
+    secrets: dict[SecretName, SecretReference] = field(default_factory=dict)
     """Secrets taken from elsewhere; those not named here are generated and kept."""
 
     def __post_init__(self) -> None:
+        self._check_ports()
+        self._check_services()
+        self._check_scaling("app", self.app.replicas, self.edge)
+        for name, service in self.services.items():
+            self._check_scaling(f"services.{name}", service.replicas, service)
+        if self.target == "kubernetes" and self.edge.tls and self.kubernetes.expose == "ingress":
+            raise ValueError(
+                "`edge.tls`: an Ingress ends TLS itself, with a certificate of the cluster's; "
+                "leave it out, or write expose: load_balancer"
+            )
+
+    def _check_ports(self) -> None:
         ports: dict[int, str] = {}
-        listening = [("edge", self.edge.port), ("app", self.app.port)]
+        listening = [
+            ("edge.port", self.edge.port),
+            ("edge.metrics_port", self.edge.metrics_port),
+            ("app.port", self.app.port),
+        ]
+        if self.edge.tls is not None:
+            listening.append(("edge.tls.port", self.edge.tls.port))
         if self.database.external is None:
-            listening.append(("database", self.database.port))
+            listening.append(("database.port", self.database.port))
         if self.cache.external is None:
-            listening.append(("cache", self.cache.port))
+            listening.append(("cache.port", self.cache.port))
         taken = {port for _, port in listening}
-        for tier, port in listening:
+        for key, port in listening:
             if port in ports:
                 raise ValueError(
-                    f"`{ports[port]}.port` and `{tier}.port` are both {port}; give each tier "
-                    f"a port of its own, such as {tier}.port: {_port_after(port, taken)}"
+                    f"`{ports[port]}` and `{key}` are both {port}; give each "
+                    f"a port of its own, such as {key}: {_port_after(port, taken)}"
                 )
-            ports[port] = tier
-        self._check_scaling()
+            ports[port] = key
         if self.cache.mode == "cluster" and self.cache.port > 55535:
             raise ValueError(
                 "`cache.port` must be 55535 or less: the cluster bus listens 10000 above it"
             )
 
-    def _check_scaling(self) -> None:
-        if isinstance(self.app.replicas, Autoscale):
+    def _check_services(self) -> None:
+        for route in self.edge.routes:
+            if route.service not in {"app", *self.services}:
+                known = ", ".join(["app", *self.services])
+                raise ValueError(
+                    f"`edge.routes`: {route.prefix} goes to `{route.service}`, and there is no "
+                    f"such service; write one of {known}, or add it under crm:services"
+                )
+        for name, service in self.services.items():
+            if lacks := service.lacking(self.edge.proxy):
+                raise ValueError(f"`services.{name}`: {lacks}")
+            if not any(route.service == name for route in self.edge.routes):
+                raise ValueError(
+                    f"`services.{name}`: no request would ever reach it; write a route to it under "
+                    f"crm:edge.routes, such as {{prefix: /api/v1/{name}, service: {name}}}"
+                )
+
+    def _check_scaling(self, key: str, replicas: int | Autoscale, balance: Balance) -> None:
+        where = "edge" if key == "app" else key
+        if isinstance(replicas, Autoscale):
             if self.target == "docker":
                 raise ValueError(
-                    "`app.replicas`: Docker has no autoscaler; "
-                    f"write a number, such as replicas: {self.app.replicas.min}"
+                    f"`{key}.replicas`: Docker has no autoscaler; "
+                    f"write a number, such as replicas: {replicas.min}"
                 )
-            if self.edge.algorithm not in ("round_robin", "random"):
+            if balance.algorithm not in ("round_robin", "random") or balance.sticky:
+                asked = "sticky" if balance.sticky else f"algorithm: {balance.algorithm}"
                 raise ValueError(
-                    f"`edge.algorithm: {self.edge.algorithm}` chooses among replicas by name, and "
+                    f"`{where}.{asked}` chooses among replicas by name, and "
                     "those of an autoscaler have none; write round_robin or random"
                 )
-        elif self.edge.weights and len(self.edge.weights) != self.app.replicas:
+        elif balance.weights and len(balance.weights) != replicas:
             raise ValueError(
-                f"`edge.weights` has {len(self.edge.weights)} weights for "
-                f"{self.app.replicas} app replicas; write one per replica"
+                f"`{where}.weights` has {len(balance.weights)} weights for "
+                f"{replicas} {key.rpartition('.')[2]} replicas; write one per replica"
             )

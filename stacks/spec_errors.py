@@ -12,7 +12,7 @@ from difflib import get_close_matches
 from msgspec import Struct, ValidationError, convert, inspect
 from msgspec.structs import fields
 
-from stacks.spec import SecretReference
+from stacks.spec_edge import SecretReference
 
 _AT = re.compile(
     r"^(?P<what>.*?)(?: - at (?:(?P<in_key>`key`(?: in)? )?)`\$(?P<path>.*)`)?$", re.DOTALL

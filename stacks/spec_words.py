@@ -18,6 +18,16 @@ Name = Annotated[
         examples=["sales"],
     ),
 ]
+ServiceName = Annotated[
+    str,
+    Meta(
+        # Not a name something else of the platform has, and none that ends as a replica's does.
+        pattern=r"\A(?!(app|cache|database|edge|job|schema)\Z)[a-z]([a-z0-9-]{0,18}[a-z])?\Z",
+        description="lower-case letters, digits and dashes, a letter first and last, 20 at most; "
+        "not app, cache, database, edge, job or schema",
+        examples=["orders"],
+    ),
+]
 SqlName = Annotated[
     str,
     Meta(
@@ -40,6 +50,22 @@ HeaderName = Annotated[
         pattern=r"\A[A-Za-z][A-Za-z0-9-]{0,62}\Z",
         description="an HTTP header's name",
         examples=["X-Customer-ID"],
+    ),
+]
+CookieName = Annotated[
+    str,
+    Meta(
+        pattern=r"\A[A-Za-z_][A-Za-z0-9_]{0,62}\Z",
+        description="a cookie's name: letters, digits and underscores",
+        examples=["session"],
+    ),
+]
+UrlPath = Annotated[
+    str,
+    Meta(
+        pattern=r"\A(/[A-Za-z0-9._~-]{1,64}){1,16}\Z",
+        description="a path, a slash first and none last",
+        examples=["/api/v1/orders"],
     ),
 ]
 ImageReference = Annotated[
@@ -134,6 +160,21 @@ Address = Annotated[
     ),
 ]
 
+
+# The edge.
+Seconds = Annotated[int, Meta(ge=1, le=3600, description="seconds, 1 to 3600", examples=[30])]
+SlowStart = Annotated[int, Meta(ge=0, le=600, description="seconds, 0 to 600", examples=[30])]
+HstsSeconds = Annotated[
+    int, Meta(ge=0, le=126_144_000, description="seconds, 0 to 126144000", examples=[63_072_000])
+]
+Retries = Annotated[int, Meta(ge=0, le=5, description="a whole number from 0 to 5", examples=[2])]
+InFlight = Annotated[
+    int, Meta(ge=1, le=60_000, description="a whole number from 1 to 60000", examples=[64])
+]
+BodyKibibytes = Annotated[
+    int, Meta(ge=1, le=1_048_576, description="KiB, 1 to 1048576", examples=[1024])
+]
+
 # Horizontal: how many.
 Replicas = Annotated[
     int, Meta(ge=1, le=500, description="a whole number from 1 to 500", examples=[3])
@@ -162,7 +203,9 @@ CacheMemory = Annotated[
     int, Meta(ge=32, le=_MOST_MIB, description="MiB, 32 to 33554432", examples=[64])
 ]
 
-Algorithm = Literal["round_robin", "random", "weighted", "least_connections", "consistent_hash"]
+Algorithm = Literal[
+    "round_robin", "random", "weighted", "least_connections", "consistent_hash", "first"
+]
 Eviction = Literal[
     "allkeys-lru", "allkeys-lfu", "volatile-lru", "volatile-lfu", "volatile-ttl", "noeviction"
 ]

@@ -5,12 +5,13 @@ Where an autoscaler decides, sums are those of the most replicas there may be.
 
 from __future__ import annotations
 
-from stacks.plan import Plan, ScalePlan, connections_wanted
+from stacks.plan import Plan, connections_wanted
+from stacks.services import ScalePlan, ServicePlan
 
 
 def topology(plan: Plan) -> str:
     """A Mermaid flow chart of what talks to what, in Markdown."""
-    edge, app, database, cache = plan.edge, plan.app, plan.database, plan.cache
+    edge, database, cache = plan.edge, plan.database, plan.cache
     lines = [
         f"# Topology of {plan.stack}",
         "",
@@ -20,11 +21,17 @@ def topology(plan: Plan) -> str:
         f'  edge["edge<br/>{edge.proxy}, {edge.algorithm}<br/>'
         f'{_size(edge.cpus, edge.memory_mib)}"]',
     ]
-    for name in app.instances:
-        label = f"{name}<br/>{app.workers} × {app.threads}<br/>{_size(app.cpus, app.memory_mib)}"
-        if app.scale:
-            label += f"<br/>{_scale(app.scale)}"
-        lines += [f'  {_id(name)}["{label}"]', f"  edge --> {_id(name)}"]
+    prefixes: dict[str, list[str]] = {service.name: [] for service in plan.services}
+    for route in edge.routes:
+        prefixes[route.pool].append(route.prefix)
+    for service in plan.services:
+        arrow = f'-->|"{"<br/>".join(found)}"|' if (found := prefixes[service.name]) else "-->"
+        for name in service.instances:
+            label = f"{name}<br/>{service.workers} × {service.threads}<br/>"
+            label += _size(service.cpus, service.memory_mib)
+            if service.scale:
+                label += f"<br/>{_scale(service.scale)}"
+            lines += [f'  {_id(name)}["{label}"]', f"  edge {arrow} {_id(name)}"]
     lines.append('  subgraph database["database: MySQL"]')
     for shard in database.shards:
         size = (
@@ -40,17 +47,18 @@ def topology(plan: Plan) -> str:
         slots = f"slots {node.first_slot}–{node.last_slot}<br/>" if cache.mode == "cluster" else ""
         lines.append(f'    {_id(node.name)}[["{node.name}<br/>{slots}{size}"]]')
     lines.append("  end")
-    for name in app.instances:
-        lines += [f"  {_id(name)} --> database", f"  {_id(name)} --> cache"]
+    for service in plan.services:
+        for name in service.instances:
+            lines += [f"  {_id(name)} --> database", f"  {_id(name)} --> cache"]
     return "\n".join([*lines, "```", ""])
 
 
 def sizes(plan: Plan) -> str:
     """What runs, how many and how large, and what follows from it, in Markdown."""
-    edge, app, database, cache = plan.edge, plan.app, plan.database, plan.cache
+    edge, database, cache = plan.edge, plan.database, plan.cache
     rows = [
         ("edge", edge.proxy, 1, edge.cpus, edge.memory_mib),
-        ("app", "Flask", app.most, app.cpus, app.memory_mib),
+        *(("app", _runs(s), s.most, s.cpus, s.memory_mib) for s in plan.services),
     ]
     if not database.external:
         rows.append(("database", "MySQL", len(database.shards), database.cpus, database.memory_mib))
@@ -73,15 +81,27 @@ def sizes(plan: Plan) -> str:
         "",
         "| what follows | value |",
         "| --- | --- |",
-        *([f"| app replicas | {_scale(app.scale)} |"] if app.scale else []),
-        f"| app workers × threads, each replica | {app.workers} × {app.threads} |",
-        f"| connections to each shard | {connections_wanted(app)} wanted, "
+        *(f"| {s.name} replicas | {_scale(s.scale)} |" for s in plan.services if s.scale),
+        *(
+            f"| {s.name} workers × threads, each replica | {s.workers} × {s.threads} |"
+            for s in plan.services
+        ),
+        *(
+            f"| requests at a time, each {pool.name} replica | {pool.in_flight} |"
+            for pool in edge.pools
+        ),
+        *(f"| `{route.prefix}` | goes to {route.pool} |" for route in edge.routes),
+        f"| connections to each shard | {connections_wanted(plan.services)} wanted, "
         f"{'the server decides' if database.external else database.max_connections} allowed |",
         f"| `crm_orders` | {_orders(plan)} |",
         f"| cache | {cache.max_memory_mib} MiB of data each, {cache.eviction}, "
         f"{cache.ttl_seconds} s |",
     ]
     return "\n".join([*lines, ""])
+
+
+def _runs(service: ServicePlan) -> str:
+    return "Flask" if service.name == "app" else f"Flask ({service.name})"
 
 
 def _scale(scale: ScalePlan) -> str:
@@ -97,16 +117,16 @@ def _entry(plan: Plan) -> str:
         return f"http://{kubernetes.ingress_host}"
     if kubernetes.expose == "node_port":
         return f"node port {kubernetes.node_port or 'of the cluster’s choice'} of every node"
-    return f"the load balancer of Service edge in {kubernetes.namespace}, port {plan.edge.port}"
+    return f"the load balancer of Service edge in {kubernetes.namespace}, port {plan.edge.entry}"
 
 
 def _door(plan: Plan) -> str:
     if plan.target == "docker":
-        return f"{plan.edge.address}:{plan.edge.port}"
+        return f"{plan.edge.address}:{plan.edge.entry}"
     return {
         "ingress": f"Ingress {plan.kubernetes.ingress_host}",
         "node_port": f"node port {plan.kubernetes.node_port or ''}".rstrip(),
-        "load_balancer": f"load balancer:{plan.edge.port}",
+        "load_balancer": f"load balancer:{plan.edge.entry}",
     }[plan.kubernetes.expose]
 
 

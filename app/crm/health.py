@@ -6,7 +6,6 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from crm.errors import DependencyError
 from crm.services import services
-from crm.settings import STOPPING
 from crm.web import answer
 
 blueprint = Blueprint("health", __name__)
@@ -62,7 +61,7 @@ def readiness() -> Readiness:
 def stopping() -> Response | None:
     """The answer to any check once SIGTERM came: 503, while requests are still served."""
     settings = services().settings
-    if not (settings.shared / STOPPING).exists():
+    if not settings.is_stopping:
         return None
     return answer({"status": "stopping", "instance": settings.instance}, 503)
 

@@ -78,6 +78,8 @@ def dashboard() -> Response:
     return show(
         "dashboard.html",
         file=crm.settings.file,
+        # Each edge says what it is and how it chooses among the replicas.
+        edge=request.headers.get("X-Edge", "no load balancer"),
         ready=readiness(),
         rows=counts(),
         tables=[table.name for table in TABLES],

@@ -60,13 +60,6 @@ class CacheSettings(Struct, frozen=True, forbid_unknown_fields=True):
     ttl_seconds: Annotated[int, Meta(ge=1)]
 
 
-class EdgeSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    """What stands in front of the replicas; shown on the dashboard, used for nothing else."""
-
-    proxy: str
-    algorithm: str
-
-
 class AppFile(Struct, frozen=True, forbid_unknown_fields=True):
     """app.json, as the platform writes it."""
 
@@ -74,7 +67,6 @@ class AppFile(Struct, frozen=True, forbid_unknown_fields=True):
     server: ServerSettings
     database: DatabaseSettings
     cache: CacheSettings
-    edge: EdgeSettings
 
 
 @dataclass(frozen=True)
@@ -105,6 +97,11 @@ class Settings:
     file: AppFile
     schema: Path
     shared: Path
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether SIGTERM came: requests are still served, but checks fail."""
+        return (self.shared / STOPPING).exists()
 
 
 def load(environ: Mapping[str, str]) -> Settings:

@@ -156,6 +156,9 @@ def _finish(response: Response) -> Response:
     seconds = time.perf_counter() - g.started
     crm = services()
     response.headers["X-Served-By"] = crm.settings.instance
+    if crm.settings.is_stopping:
+        # No connection is left for a load balancer to use as it is being closed.
+        response.headers["Connection"] = "close"
     response.headers["X-Request-ID"] = g.request_id
     response.headers.extend(SECURITY)
     if request.endpoint != "static":

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from stacks.plan import Plan
+from stacks.services import ServicePlan
 from stacks.tiers.probe import http_get
 from stacks.workload import Health, Instance, Port, Scale, Workload
 
@@ -11,7 +12,6 @@ _UID = 10001
 
 def workloads(plan: Plan, files: Mapping[str, str], image: str) -> list[Workload]:
     """The schema job, then the CRM. Replicas start before those they replace are stopped."""
-    app = plan.app
     needs = tuple(
         name
         for name, external in (("database", plan.database.external), ("cache", plan.cache.external))
@@ -35,33 +35,43 @@ def workloads(plan: Plan, files: Mapping[str, str], image: str) -> list[Workload
             connects_to=tuple(name for name in needs if name == "database"),
             reaches_outside=plan.database.external,
         ),
-        Workload(
-            name="app",
-            tier="app",
-            image=image,
-            command=("python3", "-m", "crm", "serve"),
-            uid=_UID,
-            cpus=app.cpus,
-            memory_mib=app.memory_mib,
-            instances=tuple(
-                Instance(name=name, host=name, env={"CRM_INSTANCE": name}) for name in app.instances
-            ),
-            files={"app.json": files["app/app.json"]},
-            secrets=("cache_password", "database_app_password"),
-            ports=(Port(name="http", number=app.port),),
-            health=Health(
-                command=http_get(app.port, "/readyz"), alive=http_get(app.port, "/healthz")
-            ),
-            scale=Scale(
-                min=app.scale.min,
-                max=app.scale.max,
-                cpu_percent=app.scale.cpu_percent,
-                name_env="CRM_INSTANCE",
-            )
-            if app.scale
-            else None,
-            after=("schema", *needs),
-            connects_to=needs,
-            reaches_outside=plan.database.external or plan.cache.external,
-        ),
+        *(_service(plan, service, files, image, needs) for service in plan.services),
     ]
+
+
+def _service(
+    plan: Plan,
+    service: ServicePlan,
+    files: Mapping[str, str],
+    image: str,
+    needs: tuple[str, ...],
+) -> Workload:
+    return Workload(
+        name=service.name,
+        tier="app",
+        image=image,
+        command=("python3", "-m", "crm", "serve"),
+        uid=_UID,
+        cpus=service.cpus,
+        memory_mib=service.memory_mib,
+        instances=tuple(
+            Instance(name=name, host=name, env={"CRM_INSTANCE": name}) for name in service.instances
+        ),
+        files={"app.json": files[f"app/{service.name}.json"]},
+        secrets=("cache_password", "database_app_password"),
+        ports=(Port(name="http", number=service.port),),
+        health=Health(
+            command=http_get(service.port, "/readyz"), alive=http_get(service.port, "/healthz")
+        ),
+        scale=Scale(
+            min=service.scale.min,
+            max=service.scale.max,
+            cpu_percent=service.scale.cpu_percent,
+            name_env="CRM_INSTANCE",
+        )
+        if service.scale
+        else None,
+        after=("schema", *needs),
+        connects_to=needs,
+        reaches_outside=plan.database.external or plan.cache.external,
+    )

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from stacks.balancing import CERTIFICATE_SECRETS
 from stacks.plan import Plan
 from stacks.tiers.probe import http_get
 from stacks.workload import FILES_PATH, Health, Instance, Port, Reload, Workload
@@ -10,17 +11,21 @@ from stacks.workload import FILES_PATH, Health, Instance, Port, Reload, Workload
 def workloads(plan: Plan, files: Mapping[str, str]) -> list[Workload]:
     """One proxy. Changed files are validated, then reloaded: it is not replaced for them."""
     edge = plan.edge
+    name = edge.files[0]
     if edge.proxy == "haproxy":
-        name = "haproxy.cfg"
-        validate = ("haproxy", "-c", "-f", f"{FILES_PATH}/{name}")
+        # Warnings are errors.
+        validate: tuple[str, ...] = ("haproxy", "-c", "-dW", "-f", f"{FILES_PATH}/{name}")
         command = ("haproxy", "-W", "-db", "-f", f"{FILES_PATH}/{name}")
         # The master re-executes itself on USR2 and old workers finish what they have.
         reload_signal, stop_signal = "SIGUSR2", "SIGUSR1"
     else:
-        name = "nginx.conf"
         validate = ("nginx", "-t", "-c", f"{FILES_PATH}/{name}")
         command = ("nginx", "-c", f"{FILES_PATH}/{name}", "-g", "daemon off;")
         reload_signal, stop_signal = "SIGHUP", "SIGQUIT"
+    ports = [Port(name="http", number=edge.port, publish=edge.address)]
+    if edge.tls is not None:
+        ports.append(Port(name="https", number=edge.tls.port, publish=edge.address))
+    ports.append(Port(name="metrics", number=edge.metrics_port))
     return [
         Workload(
             name="edge",
@@ -31,12 +36,13 @@ def workloads(plan: Plan, files: Mapping[str, str]) -> list[Workload]:
             cpus=edge.cpus,
             memory_mib=edge.memory_mib,
             instances=(Instance(name="edge", host="edge"),),
-            files={name: files[f"{edge.proxy}/{name}"]},
-            ports=(Port(name="http", number=edge.port, publish=edge.address),),
+            files={file: files[f"{edge.proxy}/{file}"] for file in edge.files},
+            secrets=CERTIFICATE_SECRETS if edge.tls else (),
+            ports=tuple(ports),
             health=Health(command=http_get(edge.port, "/edge/healthz")),
             reload=Reload(validate=validate, signal=reload_signal),
             stop_signal=stop_signal,
-            after=("app",),
-            connects_to=("app",),
+            after=tuple(service.name for service in plan.services),
+            connects_to=tuple(service.name for service in plan.services),
         )
     ]

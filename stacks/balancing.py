@@ -1,0 +1,243 @@
+"""The load balancing, worked out: pools of replicas, routes, limits, TLS. Pure: no I/O.
+
+Both proxies' templates take the same ``EdgePlan``.
+"""
+
+from __future__ import annotations
+
+import math
+
+from msgspec import UNSET, Struct
+
+from stacks.services import ServicePlan
+from stacks.spec import StackSpec
+from stacks.spec_edge import Edge, SecretReference, Tls
+
+CERTIFICATE_SECRETS = ("edge_tls_certificate", "edge_tls_key")
+"""What the edge of a stack with TLS is given: PEM, the certificate with what is between it and its
+authority, and the certificate's key."""
+
+TWO_YEARS = 63_072_000
+"""What Mozilla recommends for HSTS (https://wiki.mozilla.org/Security/Server_Side_TLS)."""
+
+
+class Backend(Struct, frozen=True):
+    """A replica as the load balancer sees it. ``number`` is its own for good: what is hashed to
+    one replica must not move when another is removed."""
+
+    name: str
+    number: int
+    host: str
+    port: int
+    weight: int
+
+    @property
+    def next_number(self) -> int:
+        """That of the replica which takes its place."""
+        return 1000 + self.number
+
+
+class Pool(Struct, frozen=True):
+    """The replicas of one service and how requests are spread over them.
+
+    ``hash_variable`` is the header's or the cookie's name as nginx's variables write it.
+    ``in_flight`` is how many requests one backend is given at the same time, ``queue`` how many
+    may wait for one in all, for ``queue_seconds`` (HAProxy). ``many_behind``: several replicas, and
+    not always the same, answer to a backend's one name.
+    """
+
+    name: str
+    algorithm: str
+    hash_header: str | None
+    hash_cookie: str | None
+    hash_variable: str
+    sticky: bool
+    slow_start_seconds: int
+    health_path: str
+    backends: tuple[Backend, ...]
+    in_flight: int
+    queue: int
+    queue_seconds: int
+    many_behind: bool
+
+
+class RoutePlan(Struct, frozen=True):
+    """Where a path and what is below it go. ``number`` names it where names may hold no slash."""
+
+    number: int
+    prefix: str
+    pool: str
+    read_seconds: int
+
+
+class TlsPlan(Struct, frozen=True):
+    """HTTPS. Without references the certificate is self-made. ``hsts_seconds`` of 0: no such
+    header."""
+
+    port: int
+    hosts: tuple[str, ...]
+    certificate: SecretReference | None
+    key: SecretReference | None
+    modern: bool
+    redirect: bool
+    hsts_seconds: int
+
+    @property
+    def suffix(self) -> str:
+        """What an address needs after the host."""
+        return "" if self.port == 443 else f":{self.port}"
+
+
+class EdgePlan(Struct, frozen=True):
+    """The load balancer. ``cpus`` in cores, ``memory_mib`` in MiB, ``max_connections`` in all.
+
+    ``pools`` begin with the app's, which gets what no route takes; ``routes`` are in the order in
+    which they are tried. ``addresses_change``: replicas' names lead to other addresses while the
+    proxy runs, as on Docker.
+    """
+
+    proxy: str
+    image: str
+    algorithm: str
+    address: str
+    port: int
+    metrics_port: int
+    cpus: float
+    memory_mib: int
+    threads: int
+    max_connections: int
+    pools: tuple[Pool, ...]
+    routes: tuple[RoutePlan, ...]
+    connect_seconds: int
+    read_seconds: int
+    client_seconds: int
+    keepalive_seconds: int
+    retries: int
+    client_requests_per_second: int
+    body_kib: int
+    tls: TlsPlan | None
+    addresses_change: bool
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """What the proxy reads; its configuration first."""
+        return ("haproxy.cfg",) if self.proxy == "haproxy" else ("nginx.conf", "metrics.js")
+
+    @property
+    def connections_per_thread(self) -> int:
+        """nginx counts connections for each worker."""
+        return math.ceil(self.max_connections / self.threads)
+
+    @property
+    def client_burst(self) -> int:
+        """How many requests of one address are taken at once: those of two seconds."""
+        return 2 * self.client_requests_per_second
+
+    @property
+    def body_bytes(self) -> int:
+        """The largest body of a request."""
+        return 1024 * self.body_kib
+
+    @property
+    def entry(self) -> int:
+        """The port that people come in by."""
+        return self.tls.port if self.tls is not None else self.port
+
+    @property
+    def url(self) -> str:
+        """Where people of this machine find it."""
+        if self.tls is not None:
+            return f"https://{self.tls.hosts[0]}{self.tls.suffix}"
+        address = "127.0.0.1" if self.address == "0.0.0.0" else self.address  # noqa: S104
+        return f"http://{address}:{self.port}"
+
+
+def work_out(spec: StackSpec, image: str, services: tuple[ServicePlan, ...]) -> EdgePlan:
+    """What ``spec`` asks of the edge, for the replicas of ``services``."""
+    edge = spec.edge
+    return EdgePlan(
+        proxy=edge.proxy,
+        image=image,
+        algorithm=edge.algorithm,
+        address=edge.address,
+        port=edge.port,
+        metrics_port=edge.metrics_port,
+        cpus=edge.cpus,
+        memory_mib=edge.memory_mib,
+        threads=max(1, math.ceil(edge.cpus)),
+        # A proxied connection costs two sockets and their buffers, about 32 KiB on either proxy.
+        max_connections=min(60_000, edge.memory_mib * 16),
+        pools=tuple(_pool(edge, service) for service in services),
+        routes=_routes(edge),
+        connect_seconds=edge.timeouts.connect_seconds,
+        read_seconds=edge.timeouts.read_seconds,
+        client_seconds=edge.timeouts.client_seconds,
+        keepalive_seconds=edge.timeouts.keepalive_seconds,
+        retries=edge.retries,
+        client_requests_per_second=edge.limits.client_requests_per_second or 0,
+        body_kib=edge.limits.body_kib,
+        tls=_tls(edge.tls) if edge.tls is not None else None,
+        addresses_change=spec.target == "docker",
+    )
+
+
+def _pool(edge: Edge, service: ServicePlan) -> Pool:
+    balance, limits = service.balance, edge.limits
+    haproxy = edge.proxy == "haproxy"
+    # What a replica does not work on yet waits in HAProxy's queue, or, as nginx has none, in the
+    # replica's own: a few for each thread, so that what is taken is also answered in time.
+    in_flight = service.at_once * (2 if haproxy else 16)
+    if limits.in_flight_per_replica is not UNSET:
+        in_flight = limits.in_flight_per_replica
+    behind = service.scale.max if service.scale else 1
+    weights = balance.weights or (1,) * len(service.instances)
+    # HAProxy gives a server 16 places on the ring for each unit of weight: too few of its own.
+    unit = max(1, min(16, 256 // max(weights))) if haproxy else 1
+    return Pool(
+        name=service.name,
+        algorithm=balance.algorithm,
+        hash_header=balance.hash_header,
+        hash_cookie=balance.hash_cookie,
+        hash_variable=(balance.hash_header or balance.hash_cookie or "").lower().replace("-", "_"),
+        sticky=balance.sticky,
+        slow_start_seconds=balance.slow_start_seconds,
+        health_path=service.health_path,
+        backends=tuple(
+            Backend(name, number, name, service.port, weight * unit)
+            for number, (name, weight) in enumerate(
+                zip(service.instances, weights, strict=True), start=1
+            )
+        ),
+        in_flight=in_flight * behind,
+        queue=8 * service.at_once * service.most if limits.queue is UNSET else limits.queue,
+        queue_seconds=2 if limits.queue_seconds is UNSET else limits.queue_seconds,
+        many_behind=service.scale is not None,
+    )
+
+
+def _routes(edge: Edge) -> tuple[RoutePlan, ...]:
+    longest_first = sorted(edge.routes, key=lambda route: (-len(route.prefix), route.prefix))
+    return tuple(
+        RoutePlan(
+            number=number,
+            prefix=route.prefix,
+            pool=route.service,
+            read_seconds=(
+                edge.timeouts.read_seconds if route.read_seconds is UNSET else route.read_seconds
+            ),
+        )
+        for number, route in enumerate(longest_first, start=1)
+    )
+
+
+def _tls(tls: Tls) -> TlsPlan:
+    hsts = TWO_YEARS if tls.certificate is not None else 0
+    return TlsPlan(
+        port=tls.port,
+        hosts=tls.hosts,
+        certificate=tls.certificate,
+        key=tls.key,
+        modern=tls.profile == "modern",
+        redirect=tls.redirect,
+        hsts_seconds=hsts if tls.hsts_seconds is UNSET else tls.hsts_seconds,
+    )
