@@ -1,8 +1,8 @@
 """Workloads → Docker resources on one machine.
 
 Every workload that others connect to has a network of its own; who may connect joins it. Nothing
-but the edge's port is published. No network reaches the outside but those of what is published,
-and of what uses a service that is not part of the stack.
+but the edge's ports is published. No network reaches the outside but that of what is published,
+and one more for what uses a service that is not part of the stack.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import pulumi_docker as docker
 
 from stacks import images
 from stacks.targets import docker_host
-from stacks.targets.docker_resources import Files, Image, Job
+from stacks.targets.docker_resources import Endpoint, Files, Image, Job
 from stacks.targets.generated_secret import GeneratedSecret
 from stacks.workload import DATA_PATH, FILES_PATH, STACK_LABEL, Health, Instance, Workload
 
@@ -71,7 +71,13 @@ class _Target:
         self._networks = {
             workload.name: self._network(workload)
             for workload in workloads
-            if _is_open(workload) or any(workload.name in other.connects_to for other in workloads)
+            if _is_door(workload) or any(workload.name in other.connects_to for other in workloads)
+        }
+        # What others reach stays apart from what reaches the outside.
+        self._outside = {
+            workload.name: self._network(workload, "-outside")
+            for workload in workloads
+            if workload.reaches_outside
         }
 
     def _name(self, name: str) -> str:
@@ -84,12 +90,12 @@ class _Target:
             "crm.workload": workload.name,
         }
 
-    def _network(self, workload: Workload) -> docker.Network:
+    def _network(self, workload: Workload, suffix: str = "") -> docker.Network:
         return docker.Network(
-            f"{workload.name}-network",
-            name=self._name(workload.name),
+            f"{workload.name}{suffix}-network",
+            name=self._name(f"{workload.name}{suffix}"),
             driver="bridge",
-            internal=not _is_open(workload),
+            internal=not (suffix or _is_door(workload)),
             labels=[
                 docker.NetworkLabelArgs(label=key, value=value)
                 for key, value in sorted(self._label_map(workload).items())
@@ -97,8 +103,12 @@ class _Target:
         )
 
     def _networks_of(self, workload: Workload) -> list[docker.Network]:
-        names = dict.fromkeys((workload.name, *workload.connects_to))
-        return [self._networks[name] for name in names if name in self._networks]
+        """What its containers are in from their start: their own network, unless they get a place
+        there only when they are healthy, and what they connect to."""
+        own = () if _is_admitted(workload) else (workload.name,)
+        names = dict.fromkeys((*own, *workload.connects_to))
+        found = [self._networks[name] for name in names if name in self._networks]
+        return [*found, *([self._outside[workload.name]] if workload.reaches_outside else [])]
 
     def _image(self, reference: str) -> tuple[str, Image]:
         """The name ``reference`` has on this machine, and the resource that sees to it."""
@@ -126,14 +136,19 @@ class _Target:
                 running.append(self._job(workload, instance, image, files, options))
                 continue
             # One after the other, so that an update never takes all of them at once.
+            own = [self._networks[workload.name]] if workload.name in self._networks else []
             mine = _options(
                 parent=component,
-                depends_on=[image_resource, *before, *containers[-1:], files[1]],
+                depends_on=[image_resource, *before, *running[-1:], files[1], *own],
                 delete_before_replace=_goes_first(workload),
             )
-            containers.append(self._container(workload, instance, image, files, mine))
+            container = self._container(workload, instance, image, files, mine)
+            containers.append(container)
+            running.append(container)
+            if own and _is_admitted(workload):
+                running.append(self._endpoint(workload, instance, container, component))
         self._containers[workload.name] = containers
-        self._running[workload.name] = [*running, *containers]
+        self._running[workload.name] = running
         component.register_outputs({})
 
     # --- Files -----------------------------------------------------------------------------------
@@ -169,12 +184,6 @@ class _Target:
                 "signal": workload.reload.signal,
                 "networks": [network.name for network in self._networks_of(workload)[1:]],
                 "tmpfs_mib": dict(workload.tmpfs_mib),
-                # A proxy looks its backends up when it loads: new ones make it load again.
-                "backends": [
-                    container.id
-                    for name in workload.connects_to
-                    for container in self._containers[name]
-                ],
             }
         props: dict[str, Any] = {
             "volume": volume.name,
@@ -204,6 +213,20 @@ class _Target:
         )
 
     # --- What runs -------------------------------------------------------------------------------
+
+    def _endpoint(
+        self,
+        workload: Workload,
+        instance: Instance,
+        container: docker.Container,
+        component: pulumi.Resource,
+    ) -> Endpoint:
+        props: dict[str, Any] = {
+            "network": self._networks[workload.name].name,
+            "container": container.id,
+            "host": instance.host,
+        }
+        return Endpoint(f"{instance.name}-endpoint", props, _options(parent=component))
 
     def _job(
         self,
@@ -323,12 +346,18 @@ class _Target:
 
 def _goes_first(workload: Workload) -> bool:
     """Whether an instance goes before its successor comes: a published port is free only then."""
-    return workload.stop_first or any(port.publish for port in workload.ports)
+    return workload.stop_first or _is_door(workload)
 
 
-def _is_open(workload: Workload) -> bool:
-    """Whether its network must reach the outside: ports are published on such networks only."""
-    return workload.reaches_outside or any(port.publish for port in workload.ports)
+def _is_door(workload: Workload) -> bool:
+    """Whether people come in by it: ports are published only on networks that reach outside."""
+    return any(port.publish for port in workload.ports)
+
+
+def _is_admitted(workload: Workload) -> bool:
+    """Whether its instances are reached only once they are healthy: those that start beside what
+    they replace. What keeps something is reached by its own kind before that."""
+    return workload.health is not None and not _goes_first(workload)
 
 
 def _options(**options: Any) -> pulumi.ResourceOptions:

@@ -178,6 +178,22 @@ def signal(props: Mapping[str, Any]) -> None:
         raise CrmError(f"{reload['container']}: cannot be told to reload: {error}") from None
 
 
+def join(network: str, container: str, host: str) -> None:
+    """Have ``container`` reached as ``host`` in ``network``, if it is not there already.
+
+    Raises ``CrmError`` when one of them is gone.
+    """
+    from docker.errors import APIError
+
+    client = connect()
+    try:
+        there = client.containers.get(container).attrs["NetworkSettings"]["Networks"]
+        if network not in there:
+            client.networks.get(network).connect(container, aliases=[host])
+    except APIError as error:
+        raise CrmError(f"{host}: cannot join the network {network}: {error}") from None
+
+
 def run_job(props: Mapping[str, Any]) -> None:
     """Run a container to its end. Raises ``CrmError`` with its last lines when it fails."""
     client = connect()

@@ -7,6 +7,7 @@ changed; secret inputs stay secret in the state.
 from __future__ import annotations
 
 import secrets
+import time
 from typing import Any
 
 import pulumi
@@ -20,6 +21,9 @@ from pulumi.dynamic import (
 
 from stacks import images
 from stacks.targets import docker_host
+
+_NOTICED_SECONDS = 2
+"""Names are looked up every second at least; then comes HAProxy's first check."""
 
 
 def _changed(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
@@ -85,6 +89,33 @@ class Files(Resource, module="crm", name="Files"):
         self, name: str, props: dict[str, pulumi.Input[Any]], opts: pulumi.ResourceOptions
     ) -> None:
         super().__init__(_FilesProvider(), name, {**props, "version": None}, opts)
+
+
+class _EndpointProvider(_Provider):
+    replaces = ("network",)
+
+    def create(self, props: dict[str, Any]) -> CreateResult:
+        docker_host.join(str(props["network"]), str(props["container"]), str(props["host"]))
+        return CreateResult(f"{props['network']}/{props['host']}", props)
+
+    def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
+        docker_host.join(str(_news["network"]), str(_news["container"]), str(_news["host"]))
+        # The predecessor keeps its place until it goes: not before proxies have found the new one.
+        time.sleep(_NOTICED_SECONDS)
+        return UpdateResult(_news)
+
+
+class Endpoint(Resource, module="crm", name="Endpoint"):
+    """The name that a container is reached by, in the network of its service.
+
+    Given once the container is healthy: what never gets there is never asked for anything, whatever
+    the proxy can find out by itself.
+    """
+
+    def __init__(
+        self, name: str, props: dict[str, pulumi.Input[Any]], opts: pulumi.ResourceOptions
+    ) -> None:
+        super().__init__(_EndpointProvider(), name, props, opts)
 
 
 class _JobProvider(_Provider):

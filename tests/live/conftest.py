@@ -8,7 +8,8 @@ import pytest
 
 from tests.cluster.cluster import Cluster
 from tests.cluster.fixture import cluster
-from tests.live import kubernetes_stack
+from tests.live import edge_stack, kubernetes_stack
+from tests.live.edge_stack import Edge
 from tests.live.kubernetes_stack import KubernetesStack
 from tests.live.stack import Stack, deployed
 
@@ -20,6 +21,21 @@ def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """``dev``: one of each, nginx."""
     with deployed(tmp_path_factory.mktemp("dev") / "project", "dev") as stack:
         yield stack
+
+
+@pytest.fixture(scope="session")
+def three(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edge]:
+    """``dev`` with three replicas, for the tests of the edge."""
+    with edge_stack.edge(tmp_path_factory.mktemp("edge") / "project") as found:
+        yield found
+
+
+@pytest.fixture(scope="module", params=["nginx", "haproxy"])
+def edge(request: pytest.FixtureRequest, three: Edge) -> Edge:
+    """The same behind each proxy in turn."""
+    three.behind(request.param)
+    three.policy("algorithm: round_robin")
+    return three
 
 
 @pytest.fixture(scope="session")

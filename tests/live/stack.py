@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -136,9 +136,17 @@ def prepare(folder: Path, shipped: str, engine: str = "embedded") -> Stack:
 
 
 @contextmanager
-def deployed(folder: Path, shipped: str, engine: str = "embedded") -> Iterator[Stack]:
-    """Deploy ``shipped`` and, whatever happens, destroy it with its data afterwards."""
+def deployed(
+    folder: Path,
+    shipped: str,
+    engine: str = "embedded",
+    change: Callable[[Stack], None] | None = None,
+) -> Iterator[Stack]:
+    """Deploy ``shipped``, perhaps with a ``change``, and, whatever happens, destroy it with its
+    data afterwards."""
     stack = prepare(folder, shipped, engine)
+    if change is not None:
+        change(stack)
     try:
         stack.up()
         yield stack

@@ -1,0 +1,150 @@
+"""A ``dev`` stack with three replicas, behind either proxy, for the tests of the edge."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import docker
+
+from stacks.targets.docker_host import files_archive
+from stacks.workload import FILES_PATH
+from tests.live.client import call
+from tests.live.stack import Stack, deployed
+
+CHEAP = "/static/crm.css"
+"""Answered by a replica, and by nothing behind it."""
+
+SLOW_SECONDS = 5
+SLOW = f"""
+
+@blueprint.get("/slow")
+def slow() -> Response:
+    import time
+
+    time.sleep({SLOW_SECONDS})
+    return answer({{"slept": {SLOW_SECONDS}}})
+"""
+"""What the app of these tests has besides: requests that take their time."""
+
+
+class Edge:
+    """The stack and what tests do to it."""
+
+    def __init__(self, stack: Stack) -> None:
+        self.stack = stack
+        self.proxy = "nginx"
+        self.balance = "    algorithm: round_robin\n"
+
+    @property
+    def url(self) -> str:
+        return self.stack.url
+
+    def behind(self, proxy: str) -> None:
+        """Have ``proxy`` in front, all else as it was."""
+        if proxy != self.proxy:
+            self.stack.edit(f"proxy: {self.proxy}", f"proxy: {proxy}")
+            self.proxy = proxy
+            self.stack.up()
+
+    def policy(self, *lines: str) -> dict[str, int]:
+        """Say these lines under ``crm:edge`` in the place of the algorithm, and deploy that."""
+        text = "".join(f"    {line}\n" for line in lines)
+        if text == self.balance:
+            return {}
+        self.stack.edit(self.balance, text)
+        self.balance = text
+        return self.stack.up()
+
+    def replicas(self, number: int) -> dict[str, int]:
+        """As many replicas of the app, deployed."""
+        text = (self.stack.project.root / self.stack.file).read_text(encoding="utf-8")
+        [old] = re.findall(r"replicas: \d+", text)
+        self.stack.edit(old, f"replicas: {number}")
+        return self.stack.up()
+
+    def change_app(self) -> None:
+        """Another version of the app, to be deployed."""
+        path = self.stack.project.root / "app/crm/__init__.py"
+        text = path.read_text(encoding="utf-8")
+        path.write_text(f"{text}# {time.time_ns()}\n", encoding="utf-8")
+
+    def reload(self) -> None:
+        """Tell the proxy to read its configuration again, as ``crm up`` does."""
+        self.stack.container("edge").kill("SIGHUP" if self.proxy == "nginx" else "SIGUSR2")
+
+    def write_deployed(self, name: str, text: str) -> None:
+        """Put ``text`` in the place of a file that the proxy reads, past ``crm``."""
+        client = docker.from_env()
+        image = self.stack.container("edge").attrs["Config"]["Image"]
+        volume = {f"crm-{self.stack.name}-edge-files": {"bind": FILES_PATH, "mode": "rw"}}
+        writer = client.containers.create(image, ["true"], volumes=volume)
+        try:
+            writer.put_archive(FILES_PATH, files_archive({name: text}, {}, 10004))
+        finally:
+            writer.remove()
+
+    def kill(self, instance: str) -> None:
+        """``kill -9`` as the kernel would: Docker starts again what died by itself."""
+        os.kill(int(self.stack.container(instance).attrs["State"]["Pid"]), signal.SIGKILL)
+
+    @contextmanager
+    def stopped(self, instance: str) -> Iterator[None]:
+        """Stop every process of a replica: it takes connections and never answers."""
+        found = self.stack.container(instance).top()["Processes"]
+        for process in found:
+            os.kill(int(process[1]), signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for process in found:
+                os.kill(int(process[1]), signal.SIGCONT)
+
+    def metrics(self) -> dict[str, float]:
+        """What Prometheus would be told: sample with its labels → value."""
+        number = 9113
+        script = (
+            f"exec 3<>/dev/tcp/127.0.0.1/{number} && "
+            "printf 'GET /metrics HTTP/1.0\\r\\n\\r\\n' >&3 && cat <&3"
+        )
+        text = self.stack.execute("edge", "bash", "-c", script)
+        head, _, body = text.replace("\r\n", "\n").partition("\n\n")
+        assert " 200 " in head.splitlines()[0]
+        samples = [line.rpartition(" ") for line in body.splitlines() if not line.startswith("#")]
+        return {name: float(value) for name, _, value in samples if name}
+
+    def wait_for(self, replicas: int) -> None:
+        """Until that many answer, and no other."""
+        wanted = {f"app-{number}" for number in range(1, replicas + 1)}
+        until(lambda: {self.server() for _ in range(4 * replicas)} == wanted, f"{replicas} answer")
+
+    def server(self) -> str:
+        """The replica that answers a request."""
+        return call(f"{self.url}{CHEAP}").headers.get("x-served-by", "")
+
+
+def until(holds: Callable[[], bool], what: str, seconds: float = 30) -> float:
+    """Wait for ``what``; returns for how long it took, in seconds."""
+    began = time.monotonic()
+    while not holds():
+        assert time.monotonic() - began < seconds, f"waited in vain: {what}"
+        time.sleep(0.05)
+    return time.monotonic() - began
+
+
+@contextmanager
+def edge(folder: Path) -> Iterator[Edge]:
+    """Deployed with three replicas behind nginx; destroyed with its data afterwards."""
+
+    def prepare(stack: Stack) -> None:
+        stack.edit("replicas: 1", "replicas: 3")
+        health = stack.project.root / "app/crm/health.py"
+        health.write_text(health.read_text(encoding="utf-8") + SLOW, encoding="utf-8")
+
+    with deployed(folder, "dev", change=prepare) as stack:
+        yield Edge(stack)

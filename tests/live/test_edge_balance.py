@@ -1,0 +1,251 @@
+"""Requests go where the policy says, behind both proxies alike."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+import pytest
+from docker.models.containers import Container
+
+from tests.live.client import call
+from tests.live.edge_stack import CHEAP, Edge
+from tests.live.traffic import Request, Seen, send
+
+pytestmark = pytest.mark.live
+
+REQUESTS = 10_000
+EVENLY = {"app-1": 100 / 3, "app-2": 100 / 3, "app-3": 100 / 3}
+KEY = "X-Customer-ID"
+
+
+def cheap(_: int) -> Request:
+    return Request(CHEAP)
+
+
+def keyed(number: int) -> Request:
+    return Request(CHEAP, headers={KEY: f"customer-{number}"})
+
+
+def assert_shares(seen: Seen, wanted: Mapping[str, float], points: float) -> None:
+    assert seen.failures == []
+    shares = seen.shares()
+    assert shares.keys() == {name for name, share in wanted.items() if share}
+    for name, share in shares.items():
+        assert abs(share - wanted[name]) <= points, shares
+
+
+@pytest.mark.parametrize(
+    ("lines", "wanted", "clients"),
+    [
+        (["algorithm: round_robin"], EVENLY, 4),
+        (
+            ["algorithm: weighted", "weights: [5, 3, 2]"],
+            {"app-1": 50, "app-2": 30, "app-3": 20},
+            4,
+        ),
+        # One at a time, as both look at how many a replica has: what that does is tested below.
+        (["algorithm: random"], EVENLY, 1),
+        (["algorithm: least_connections"], EVENLY, 1),
+    ],
+    ids=["round_robin", "weighted", "random", "least_connections"],
+)
+def test_shares_are_those_of_the_policy(
+    edge: Edge, lines: list[str], wanted: Mapping[str, float], clients: int
+) -> None:
+    changes = edge.policy(*lines)
+    assert changes.get("replace", 0) == changes.get("create", 0) == changes.get("delete", 0) == 0
+    assert_shares(send(edge.url, cheap, REQUESTS, clients=clients), wanted, 2)
+
+
+def test_first_fills_one_replica_before_the_next(edge: Edge) -> None:
+    if edge.proxy == "nginx":
+        edge.stack.edit(edge.balance, "    algorithm: first\n")
+        refused = edge.stack.crm("up", "--yes")
+        edge.stack.edit("    algorithm: first\n", edge.balance)
+        assert refused.code == 1
+        assert "`algorithm: first` is HAProxy's, and nginx has no such; write" in refused.err
+        return
+    edge.policy("algorithm: first")
+    assert_shares(send(edge.url, cheap, REQUESTS), {"app-1": 100}, 2)
+
+
+def test_least_connections_gives_less_to_a_slower_replica(edge: Edge) -> None:
+    edge.policy("algorithm: least_connections")
+    slow = edge.stack.container("app-3")
+    try:
+        slow.update(cpu_quota=5_000, cpu_period=100_000)
+        seen = send(edge.url, cheap, 3_000, clients=12)
+    finally:
+        slow.update(cpu_quota=50_000, cpu_period=100_000)
+    assert seen.failures == []
+    assert seen.shares()["app-3"] < 20
+
+
+def test_consistent_hash_keeps_keys_where_they_are(edge: Edge) -> None:
+    edge.policy("algorithm: consistent_hash", f"hash_header: {KEY}")
+    edge.wait_for(3)
+    seen = send(edge.url, keyed, REQUESTS)
+    assert_shares(seen, EVENLY, 10)
+    # Without the key any replica will do.
+    assert_shares(send(edge.url, cheap, 1_000), EVENLY, 15)
+    keys = [f"customer-{number}" for number in range(600)]
+    before = {key: server_of(edge, key) for key in keys}
+    assert {key: server_of(edge, key) for key in keys} == before
+    assert set(before.values()) == set(EVENLY)
+    edge.replicas(2)
+    try:
+        after = {key: server_of(edge, key) for key in keys}
+    finally:
+        edge.replicas(3)
+    kept = [key for key in keys if before[key] != "app-3"]
+    assert {key: after[key] for key in kept} == {key: before[key] for key in kept}
+    assert {after[key] for key in keys if before[key] == "app-3"} == {"app-1", "app-2"}
+    edge.wait_for(3)
+    assert {key: server_of(edge, key) for key in keys} == before
+
+
+def server_of(edge: Edge, key: str) -> str:
+    return call(f"{edge.url}{CHEAP}", headers={KEY: key}).headers["x-served-by"]
+
+
+def test_consistent_hash_of_a_cookie(edge: Edge) -> None:
+    edge.policy("algorithm: consistent_hash", "hash_cookie: session")
+    servers = {}
+    for number in range(60):
+        cookie = {"Cookie": f"theme=dark; session=s{number}"}
+        found = {
+            call(f"{edge.url}{CHEAP}", headers=cookie).headers["x-served-by"] for _ in range(3)
+        }
+        assert len(found) == 1
+        servers[number] = found.pop()
+    assert set(servers.values()) == set(EVENLY)
+
+
+def test_sticky_browser_stays_with_its_replica(edge: Edge) -> None:
+    edge.policy("algorithm: round_robin", "sticky: true")
+    servers = set()
+    for _ in range(12):
+        first = call(f"{edge.url}{CHEAP}")
+        cookie = first.headers["set-cookie"]
+        assert cookie.startswith("crm_edge=")
+        assert "httponly" in cookie.lower()
+        headers = {"Cookie": cookie.partition(";")[0]}
+        again = [call(f"{edge.url}{CHEAP}", headers=headers) for _ in range(5)]
+        assert {a.headers["x-served-by"] for a in again} == {first.headers["x-served-by"]}
+        servers.add(first.headers["x-served-by"])
+    assert servers == set(EVENLY)
+
+
+def test_routes_give_a_service_its_paths_alone(edge: Edge) -> None:
+    service = (
+        "  crm:services:\n    orders:\n      replicas: 2\n      cpus: 0.25\n"
+        "      memory_mib: 160\n      health_path: /healthz\n  crm:database:\n"
+    )
+    edge.stack.edit("  crm:database:\n", service)
+    try:
+        edge.policy(
+            *("algorithm: round_robin", "routes:"),
+            *("  - prefix: /api/v1/orders", "    service: orders", "    read_seconds: 10"),
+            *("  - prefix: /api/v1/orders/9", "    service: app"),
+        )
+        for path, wanted in (
+            ("/api/v1/orders", {"orders-1", "orders-2"}),
+            ("/api/v1/orders?limit=1", {"orders-1", "orders-2"}),
+            ("/api/v1/orders/1", {"orders-1", "orders-2"}),
+            ("/api/v1/orders/9", set(EVENLY)),
+            ("/api/v1/ordersandmore", set(EVENLY)),
+            ("/api/v1/customers", set(EVENLY)),
+        ):
+            served = {call(edge.url + path).headers["x-served-by"] for _ in range(9)}
+            assert served == wanted, path
+    finally:
+        edge.stack.edit(service, "  crm:database:\n")
+        edge.policy("algorithm: round_robin")
+    assert not [name for name in edge.stack.containers() if name.startswith("orders")]
+
+
+def test_edge_counts_requests_latencies_and_backends(edge: Edge) -> None:
+    edge.policy("algorithm: round_robin")
+    edge.wait_for(3)
+    before = edge.metrics()
+    assert send(edge.url, cheap, 300).failures == []
+    assert call(f"{edge.url}/api/v1/nothing").status == 404
+    grown = {name: value - before.get(name, 0) for name, value in edge.metrics().items()}
+    if edge.proxy == "nginx":
+        assert grown['edge_requests_total{pool="app",status="200"}'] == 300
+        assert grown['edge_requests_total{pool="app",status="404"}'] == 1
+        assert grown['edge_request_seconds_count{pool="app"}'] == 301
+        assert 0 < grown['edge_request_seconds_sum{pool="app"}'] < 300
+        assert sum(v for n, v in grown.items() if n.startswith("edge_backend_requests_t")) == 301
+        ups = [v for n, v in edge.metrics().items() if n.startswith("edge_backend_up{")]
+        assert ups.count(1) >= 3
+    else:
+        frontend = 'haproxy_frontend_http_responses_total{proxy="edge",code='
+        assert grown[f'{frontend}"2xx"}}'] == 300
+        assert grown[f'{frontend}"4xx"}}'] == 1
+        now = edge.metrics()
+        assert now['haproxy_backend_response_time_average_seconds{proxy="app"}'] >= 0
+        for name in EVENLY:
+            assert now[f'haproxy_server_status{{proxy="app",server="{name}",state="UP"}}'] == 1
+
+
+def test_request_is_named_from_the_edge_to_the_app_and_back(edge: Edge) -> None:
+    edge.policy("algorithm: round_robin")
+    answer = call(f"{edge.url}{CHEAP}", headers={"X-Request-ID": "spoofed"})
+    name = answer.headers["x-request-id"]
+    assert name != "spoofed"
+    app = edge.stack.container(answer.headers["x-served-by"])
+    [told] = [json.loads(line) for line in logs(app) if name in line]
+    assert told["request_id"] == name
+    [noted] = [json.loads(line) for line in logs(edge.stack.container("edge")) if name in line]
+    assert (noted["request_id"], noted["method"], noted["path"]) == (name, "GET", CHEAP)
+    assert noted["status"] == 200
+    assert noted["pool"] == "app"
+
+
+def logs(container: Container) -> list[str]:
+    text = container.logs(tail=200)
+    return [line for line in text.decode().splitlines() if line.startswith("{")]
+
+
+def test_client_says_nothing_about_itself_that_the_app_believes(edge: Edge) -> None:
+    spoofed = {
+        "X-Forwarded-For": "6.6.6.6",
+        "X-Real-IP": "6.6.6.6",
+        "Forwarded": "for=6.6.6.6",
+        "X-Forwarded-Host": "evil.example",
+    }
+    answer = call(f"{edge.url}{CHEAP}", headers=spoofed)
+    app = edge.stack.container(answer.headers["x-served-by"])
+    [told] = [line for line in logs(app) if answer.headers["x-request-id"] in line]
+    assert "6.6.6.6" not in told
+    assert "evil.example" not in told
+    assert "/" not in answer.headers.get("server", "")
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["x-frame-options"] == "DENY"
+
+
+def test_too_large_a_body_is_refused(edge: Edge) -> None:
+    connection = http.client.HTTPConnection(urlsplit(edge.url).netloc, timeout=10)
+    connection.putrequest("POST", "/api/v1/customers")
+    connection.putheader("Content-Type", "application/json")
+    connection.putheader("Content-Length", str(2 * 1024 * 1024))
+    connection.endheaders()
+    answer = connection.getresponse()
+    assert answer.status == 413
+    assert json.loads(answer.read())["title"] == "Content Too Large"
+    connection.close()
+
+
+def test_client_of_too_many_requests_is_told_so(edge: Edge) -> None:
+    edge.policy("algorithm: round_robin", "limits:", "  client_requests_per_second: 20")
+    seen = send(edge.url, cheap, 200, clients=1)
+    assert set(seen.statuses) == {200, 429}
+    assert 40 <= seen.statuses[200] < 200
+    answers = [call(f"{edge.url}{CHEAP}") for _ in range(100)]
+    refused = next(answer for answer in answers if answer.status == 429)
+    assert refused.headers["retry-after"] == "1"
+    assert refused.json["title"] == "Too Many Requests"
