@@ -45,7 +45,7 @@ BAD = [
     ("replicas: 3", "replica: 3", "crm:app.replica: there is no such key; did you mean `replicas`"),
     ("crm:cache:", "crm:cashe:", "crm:cashe: there is no such key; did you mean `cache`?"),
     ("port: 8080", "port: 70000", "crm:edge.port: 70000 is not allowed; write a TCP port, 1 to"),
-    ("port: 8080", "port: 3306", "`edge.port` and `database.port` are both 3306; give each tier"),
+    ("port: 8080", "port: 3306", "`edge.port` and `database.port` are both 3306; give each a p"),
     ("masters: 3", "masters: 2", "crm:cache: Redis Cluster needs `masters: 3` or more"),
     (
         "memory_mib: 768",
@@ -191,7 +191,7 @@ def test_every_verb_has_help(verb: str, capsys: pytest.CaptureFixture[str]) -> N
 def test_render_without_a_folder_leaves_git_clean(project: Project) -> None:
     run = project.crm("render", "dev")
     assert run.code == 0, run.err
-    assert run.err == "dev: 10 files in .crm/rendered/dev\n"
+    assert run.err == "dev: 11 files in .crm/rendered/dev\n"
     written = snapshot(project.root / ".crm" / "rendered" / "dev")
     assert written == snapshot(GOLDEN / "dev")
     mode = stat.S_IMODE((project.root / ".crm").stat().st_mode)
@@ -284,7 +284,7 @@ def test_broken_template_is_one_sentence(project: Project) -> None:
     project.edit("templates/nginx/nginx.conf.j2", "{{ edge.threads }}", "{{ edge.thread }}")
     run = project.crm("render", "dev", "-o", "out")
     assert run.code == 1
-    assert run.err.startswith("error: templates/nginx/nginx.conf.j2:3: ")
+    assert run.err.startswith("error: templates/nginx/nginx.conf.j2:5: ")
     assert "Traceback" not in run.err
 
 

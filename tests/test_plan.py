@@ -305,8 +305,8 @@ def test_what_the_stack_leaves_out_is_the_clusters_to_decide() -> None:
 @pytest.mark.parametrize(
     ("reference", "qualified"),
     [
-        ("nginx:1.28.0", "r.example/team/nginx:1.28.0"),
-        ("library/nginx:1.28.0", "r.example/team/library/nginx:1.28.0"),
+        ("nginx:1.30.0", "r.example/team/nginx:1.30.0"),
+        ("library/nginx:1.30.0", "r.example/team/library/nginx:1.30.0"),
         ("other.example/nginx:1", "other.example/nginx:1"),
         ("other:5000/nginx:1", "other:5000/nginx:1"),
         ("localhost/nginx:1", "localhost/nginx:1"),
@@ -332,7 +332,7 @@ def test_weights_are_equal_unless_given() -> None:
     assert {b.weight for b in edge.backends} == {1}
 
 
-@pytest.mark.parametrize(("proxy", "image"), [("nginx", "nginx:1.28.0"), ("haproxy", "haproxy:")])
+@pytest.mark.parametrize(("proxy", "image"), [("nginx", "nginx:1.30.0"), ("haproxy", "haproxy:")])
 def test_proxy_decides_the_image(proxy: str, image: str) -> None:
     assert made(edge={"proxy": proxy}).edge.image.startswith(image)
 
