@@ -148,6 +148,8 @@ def _right_form(kind: inspect.Type) -> str:
         return f"write keys under it, one a line: {names}"
     if isinstance(kind, inspect.VarTupleType):
         return f"write a list, such as [{_example(kind.item_type)}]"
+    if isinstance(kind, inspect.BoolType):
+        return "write true or false"
     if isinstance(kind, inspect.DictType):
         return "write names and values under it, one a line"
     return "see the defaults in stacks/spec.py"

@@ -52,7 +52,10 @@ LEFT = (
 
 ENGINES = {"pulumi", "pulumi_docker", "pulumi_kubernetes", "docker", "grpc", "google", "kubernetes"}
 
-FLOW = ("spec_words", "spec_edge", "spec", "services", "balancing", "plan", "summary", "render", "workload", "tiers", "manifests", "targets")
+FLOW = (
+    *("spec_words", "spec_edge", "spec", "services", "balancing", "plan", "summary"),
+    *("render", "workload", "tiers", "manifests", "targets"),
+)
 
 
 def source_of(module: str) -> Path:

@@ -69,7 +69,7 @@ def test_checks_fail_once_the_replica_was_told_to_stop(
     assert response.get_json()["status"] == "stopping"
 
 
-@pytest.mark.parametrize("path", ["/", "/healthz", "/api/v1/figures", "/static/crm.css", "/nothing"])
+@pytest.mark.parametrize("path", ["/", "/healthz", "/api/v1/figures", "/static/crm.css", "/no"])
 def test_stopping_app_keeps_no_connection(
     client: FlaskClient, settings: Settings, path: str
 ) -> None:
