@@ -15,7 +15,11 @@ _MAIN_SERVER_LOCATION = (
     analyzer.NGX_HTTP_MAIN_CONF | analyzer.NGX_HTTP_SRV_CONF | analyzer.NGX_HTTP_LOC_CONF
 )
 NEWER: dict[str, list[int]] = {
-    # nginx 1.25.1; crossplane 0.5.8 knows those of 1.23.
+    # nginx 1.19.10.
+    "keepalive_time": [
+        _MAIN_SERVER_LOCATION | analyzer.NGX_HTTP_UPS_CONF | analyzer.NGX_CONF_TAKE1
+    ],
+    # nginx 1.25.1.
     "http2": [analyzer.NGX_HTTP_MAIN_CONF | analyzer.NGX_HTTP_SRV_CONF | analyzer.NGX_CONF_FLAG],
     # The module njs is not nginx's own: https://nginx.org/en/docs/http/ngx_http_js_module.html
     "js_content": [
