@@ -11,23 +11,19 @@ from crossplane import analyzer
 from gixy.core.config import Config
 from gixy.core.manager import Manager
 
-_MAIN_SERVER_LOCATION = (
-    analyzer.NGX_HTTP_MAIN_CONF | analyzer.NGX_HTTP_SRV_CONF | analyzer.NGX_HTTP_LOC_CONF
-)
+_ANYWHERE = analyzer.NGX_HTTP_MAIN_CONF | analyzer.NGX_HTTP_SRV_CONF | analyzer.NGX_HTTP_LOC_CONF
 NEWER: dict[str, list[int]] = {
     # nginx 1.19.10.
-    "keepalive_time": [
-        _MAIN_SERVER_LOCATION | analyzer.NGX_HTTP_UPS_CONF | analyzer.NGX_CONF_TAKE1
-    ],
+    "keepalive_time": [_ANYWHERE | analyzer.NGX_HTTP_UPS_CONF | analyzer.NGX_CONF_TAKE1],
     # nginx 1.25.1.
     "http2": [analyzer.NGX_HTTP_MAIN_CONF | analyzer.NGX_HTTP_SRV_CONF | analyzer.NGX_CONF_FLAG],
     # The module njs is not nginx's own: https://nginx.org/en/docs/http/ngx_http_js_module.html
     "js_content": [
         analyzer.NGX_HTTP_LOC_CONF | analyzer.NGX_HTTP_LMT_CONF | analyzer.NGX_CONF_TAKE12
     ],
-    "js_import": [_MAIN_SERVER_LOCATION | analyzer.NGX_CONF_TAKE13],
-    "js_path": [_MAIN_SERVER_LOCATION | analyzer.NGX_CONF_TAKE1],
-    "js_set": [_MAIN_SERVER_LOCATION | analyzer.NGX_CONF_TAKE23],
+    "js_import": [_ANYWHERE | analyzer.NGX_CONF_TAKE13],
+    "js_path": [_ANYWHERE | analyzer.NGX_CONF_TAKE1],
+    "js_set": [_ANYWHERE | analyzer.NGX_CONF_TAKE23],
     "js_shared_dict_zone": [analyzer.NGX_HTTP_MAIN_CONF | analyzer.NGX_CONF_1MORE],
 }
 """Directives that crossplane does not know: where each may stand and with how many arguments, as

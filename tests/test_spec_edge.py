@@ -44,7 +44,7 @@ def test_unknown_algorithm_is_told_which_there_are(algorithm: object) -> None:
 
 @pytest.mark.parametrize("weights", [[1], [1, 2, 3]])
 def test_weights_that_are_not_one_for_each_replica_are_counted(weights: list[int]) -> None:
-    weighted = {"algorithm": "weighted", "weights": weights}
+    weighted: dict[str, Any] = {"algorithm": "weighted", "weights": weights}
     counted = f"{len(weights)} weights for 2"
     assert refusal({"app": {"replicas": 2}, "edge": weighted}) == (
         f"{FILE}: `edge.weights` has {counted} app replicas; write one per replica"
