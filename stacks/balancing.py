@@ -129,6 +129,16 @@ class EdgePlan(Struct, frozen=True):
         return math.ceil(self.max_connections / self.threads)
 
     @property
+    def files_per_thread(self) -> int:
+        """Each of nginx's connections may need a file, too: what is too large for its buffers."""
+        return 2 * self.connections_per_thread
+
+    @property
+    def tries(self) -> int:
+        """How many replicas are asked at most."""
+        return self.retries + 1
+
+    @property
     def client_burst(self) -> int:
         """How many requests of one address are taken at once: those of two seconds."""
         return 2 * self.client_requests_per_second

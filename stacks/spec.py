@@ -43,7 +43,7 @@ from stacks.spec_words import (
 class Images(Part, frozen=True):
     """Which image each service runs. Pinned: what was tested is what runs."""
 
-    nginx: ImageReference = "nginx:1.28.0"
+    nginx: ImageReference = "nginx:1.30.0"
     haproxy: ImageReference = "haproxy:3.2.4"
     mysql: ImageReference = "mysql:8.4.6"
     redis: ImageReference = "redis:8.2.1"

@@ -194,6 +194,11 @@ class Edge(Balance, frozen=True, kw_only=True):
         for prefix in prefixes:
             if prefixes.count(prefix) > 1:
                 raise ValueError(f"`routes`: two have the prefix {prefix}; write each once")
+            if f"{prefix}/".startswith("/edge/"):
+                raise ValueError(
+                    f"`routes`: {prefix} is the edge's own, which answers /edge/healthz itself; "
+                    "write another prefix, such as /api/v1/orders"
+                )
         if self.proxy == "nginx":
             for key in ("queue", "queue_seconds"):
                 if getattr(self.limits, key) is not UNSET:

@@ -44,7 +44,8 @@ def explain(message: str, config: Mapping[str, object], source: str, root: type[
         return _one_line(f"{source}: {_key([*steps, key])}: there is no such key; {hint}")
     missing = _MISSING.match(what)
     if missing:
-        return f"{source}: {_key([*steps, missing['key']])}: is missing"
+        found = _at(kind, [missing["key"]])
+        return f"{source}: {_key([*steps, missing['key']])}: is missing; {_right_form(found)}"
     if in_key:
         parent = _at(inspect.type_info(root), steps[:-1])
         names_of = parent.key_type if isinstance(parent, inspect.DictType) else parent
@@ -53,8 +54,7 @@ def explain(message: str, config: Mapping[str, object], source: str, root: type[
     if what.startswith(("Expected", "Invalid enum")):
         if isinstance(kind, inspect.StructType) and kind.cls is SecretReference:
             # The value is not repeated: it may be the secret itself, and terminals keep logs.
-            form = "name where it is read from, such as {env: CRM_DATABASE_PASSWORD}"
-            return f"{where}: a secret is never written here; {form}"
+            return f"{where}: a secret is never written here; {_right_form(kind)}"
         given = _value(config, steps)
         shown = "this" if isinstance(given, Mapping | list) else repr(given)
         return _one_line(f"{where}: {shown} is not allowed; {_right_form(kind)}")
@@ -142,13 +142,26 @@ def _right_form(kind: inspect.Type) -> str:
     if isinstance(kind, inspect.LiteralType):
         return f"write one of {', '.join(sorted(str(value) for value in kind.values))}"
     if isinstance(kind, inspect.StructType):
+        if kind.cls is SecretReference:
+            return "name where it is read from, such as {env: CRM_DATABASE_PASSWORD}"
         names = ", ".join(field.encode_name for field in kind.fields)
         return f"write keys under it, one a line: {names}"
     if isinstance(kind, inspect.VarTupleType):
-        return "write a list, such as [3, 2, 1]"
+        return f"write a list, such as [{_example(kind.item_type)}]"
+    if isinstance(kind, inspect.BoolType):
+        return "write true or false"
     if isinstance(kind, inspect.DictType):
         return "write names and values under it, one a line"
     return "see the defaults in stacks/spec.py"
+
+
+def _example(kind: inspect.Type) -> str:
+    """One item of a list, as YAML."""
+    if isinstance(kind, inspect.Metadata):
+        return str((kind.extra_json_schema or {})["examples"][0])
+    assert isinstance(kind, inspect.StructType)
+    needed = [field for field in kind.fields if field.required]
+    return "{" + ", ".join(f"{f.encode_name}: {_example(f.type)}" for f in needed) + "}"
 
 
 def _value(config: object, steps: list[str]) -> object:

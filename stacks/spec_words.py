@@ -63,7 +63,8 @@ CookieName = Annotated[
 UrlPath = Annotated[
     str,
     Meta(
-        pattern=r"\A(/[A-Za-z0-9._~-]{1,64}){1,16}\Z",
+        # No `.` and `..`: nginx takes them out of a path before it looks, HAProxy does not.
+        pattern=r"\A(/(?!\.{1,2}(/|\Z))[A-Za-z0-9._~-]{1,64}){1,16}\Z",
         description="a path, a slash first and none last",
         examples=["/api/v1/orders"],
     ),
@@ -77,7 +78,7 @@ ImageReference = Annotated[
             r"|@sha256:[0-9a-f]{64})\Z"
         ),
         description="an image pinned to a version tag (never :latest) or a digest",
-        examples=["nginx:1.28.0"],
+        examples=["nginx:1.30.0"],
     ),
 ]
 Registry = Annotated[

@@ -14,7 +14,7 @@ def version() -> str | None:
     return done.stdout.strip()
 
 
-NEEDED = (
+NEEDED = [
     pytest.mark.cli,
     pytest.mark.skipif(version() is None, reason="there is no Pulumi CLI on PATH"),
-)
+]

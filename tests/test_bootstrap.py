@@ -145,18 +145,18 @@ def test_table_says_which_engine_deploys_without_the_cli() -> None:
             "then run `make up` again",
         ),
         (
-            {"images": ("nginx:1.28.0",), "registry": False, "root": False},
+            {"images": ("nginx:1.30.0",), "registry": False, "root": False},
             "no image registry answers, and building the images from Debian packages needs root: "
-            "run `sudo .venv/bin/python -m stacks.images ensure nginx:1.28.0`, or bring them with "
+            "run `sudo .venv/bin/python -m stacks.images ensure nginx:1.30.0`, or bring them with "
             "`docker load`; then run `make up` again",
         ),
         (
-            {"images": ("nginx:1.28.0",), "registry": False, "debootstrap": False, "apt": False},
+            {"images": ("nginx:1.30.0",), "registry": False, "debootstrap": False, "apt": False},
             "no image registry answers, and building the images from Debian packages needs "
             "debootstrap: install it with this system's package manager, then run `make up` again",
         ),
         (
-            {"images": ("nginx:1.28.0",), "free_bytes": 3 * GIB},
+            {"images": ("nginx:1.30.0",), "free_bytes": 3 * GIB},
             "3.0 GiB of disk are free and 6 GiB are needed: free some (docker system prune removes "
             "what no container uses), then run `make up` again",
         ),

@@ -71,7 +71,7 @@ def test_importing_images_imports_neither_docker_nor_pulumi() -> None:
 @pytest.mark.parametrize(
     ("reference", "service"),
     [
-        ("nginx:1.28.0", "nginx"),
+        ("nginx:1.30.0", "nginx"),
         ("docker.io/library/haproxy:3.2.4", "haproxy"),
         ("mysql:9.7.0@sha256:" + "0" * 64, "mysql"),
         ("redis", "redis"),
@@ -87,7 +87,7 @@ def test_equivalent_of_an_official_image(reference: str, service: str) -> None:
 
 @pytest.mark.parametrize(
     "reference",
-    ["registry.example.org/nginx:1.28.0", "someone/nginx:1", "postgres:17", "crm-app:0123456789ab"],
+    ["registry.example.org/nginx:1.30.0", "someone/nginx:1", "postgres:17", "crm-app:0123456789ab"],
 )
 def test_equivalent_of_anything_else_is_none(reference: str) -> None:
     assert images.equivalent(reference) is None
@@ -98,16 +98,16 @@ def test_equivalent_does_not_depend_on_the_version_asked_for() -> None:
 
 
 def test_equivalent_changes_with_its_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = images.equivalent("nginx:1.28.0")
+    before = images.equivalent("nginx:1.30.0")
     monkeypatch.setattr(images_recipes, "SUITE", "forky")
-    assert images.equivalent("nginx:1.28.0") != before
+    assert images.equivalent("nginx:1.30.0") != before
 
 
 def test_choose_prefers_the_image_itself() -> None:
-    stand_in = images.equivalent("nginx:1.28.0") or ""
-    assert images.choose("nginx:1.28.0", {"nginx:1.28.0", stand_in}) == "nginx:1.28.0"
-    hub = "docker.io/library/nginx:1.28.0"
-    assert images.choose(hub, {"nginx:1.28.0", stand_in}) == hub
+    stand_in = images.equivalent("nginx:1.30.0") or ""
+    assert images.choose("nginx:1.30.0", {"nginx:1.30.0", stand_in}) == "nginx:1.30.0"
+    hub = "docker.io/library/nginx:1.30.0"
+    assert images.choose(hub, {"nginx:1.30.0", stand_in}) == hub
 
 
 def test_choose_knows_an_image_pulled_by_digest() -> None:
@@ -120,12 +120,12 @@ def test_choose_knows_an_image_pulled_by_digest() -> None:
 
 
 def test_choose_takes_the_equivalent_that_is_here() -> None:
-    stand_in = images.equivalent("nginx:1.28.0") or ""
-    assert images.choose("nginx:1.28.0", {"redis:8.2.1", stand_in}) == stand_in
+    stand_in = images.equivalent("nginx:1.30.0") or ""
+    assert images.choose("nginx:1.30.0", {"redis:8.2.1", stand_in}) == stand_in
 
 
 def test_choose_leaves_a_missing_image_as_it_is() -> None:
-    assert images.choose("nginx:1.28.0", ()) == "nginx:1.28.0"
+    assert images.choose("nginx:1.30.0", ()) == "nginx:1.30.0"
     assert images.choose("example.org/x:1", ()) == "example.org/x:1"
 
 
@@ -173,7 +173,7 @@ def test_debian_mirror_can_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("reference", "registry"),
     [
-        ("nginx:1.28.0", "docker.io"),
+        ("nginx:1.30.0", "docker.io"),
         ("valkey/valkey:8", "docker.io"),
         ("ghcr.io/a/b:1", "ghcr.io"),
         ("localhost:5000/a:1", "localhost:5000"),

@@ -134,7 +134,7 @@ def test_stand_in_is_not_pushed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(images, "ensure", lambda *_: "crm-local/nginx:0123456789ab")
-    assert not images_push._push("nginx:1.28.0", "registry.example.com/nginx:1.28.0")
+    assert not images_push._push("nginx:1.30.0", "registry.example.com/nginx:1.30.0")
     assert "not for production" in capsys.readouterr().err
 
 

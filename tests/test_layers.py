@@ -21,11 +21,14 @@ LEFT = (
     "stacks.paths",
     "stacks.app_image",
     "stacks.spec",
+    "stacks.spec_edge",
     "stacks.spec_words",
     "stacks.spec_errors",
     "stacks.stack_file",
     "stacks.mysql_settings",
     "stacks.partitions",
+    "stacks.services",
+    "stacks.balancing",
     "stacks.plan",
     "stacks.summary",
     "stacks.render",
@@ -49,7 +52,10 @@ LEFT = (
 
 ENGINES = {"pulumi", "pulumi_docker", "pulumi_kubernetes", "docker", "grpc", "google", "kubernetes"}
 
-FLOW = ("spec", "plan", "summary", "render", "workload", "tiers", "manifests", "targets")
+FLOW = (
+    *("spec_words", "spec_edge", "spec", "services", "balancing", "plan", "summary"),
+    *("render", "workload", "tiers", "manifests", "targets"),
+)
 
 
 def source_of(module: str) -> Path:
@@ -128,6 +134,9 @@ def test_plan_and_spec_know_no_clock_no_host_and_no_file() -> None:
     outside = {"os", "time", "datetime", "socket", "random", "secrets", "platform", "subprocess"}
     for module in (
         "stacks.spec",
+        "stacks.spec_edge",
+        "stacks.services",
+        "stacks.balancing",
         "stacks.plan",
         "stacks.summary",
         "stacks.mysql_settings",

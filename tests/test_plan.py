@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from itertools import pairwise
 from typing import Any
 
@@ -241,17 +240,6 @@ def test_primary_key_holds_the_partition_column(
 # --- The app and its connections -----------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("cpus", "memory", "workers"),
-    [(0.1, 128, 1), (0.5, 256, 1), (1, 256, 1), (2, 1024, 2), (2.5, 1024, 3), (8, 256, 2)],
-)
-def test_workers_follow_cores_and_memory(cpus: float, memory: int, workers: int) -> None:
-    app = made(app={"cpus": cpus, "memory_mib": memory}).app
-    assert app.workers == workers
-    assert app.workers <= math.ceil(cpus)
-    assert app.workers * 100 <= memory
-
-
 def test_connection_budget_says_its_arithmetic() -> None:
     assert refusal(app={"replicas": 15}, database={"memory_mib": 768}) == (
         f"{FILE}: crm:app.replicas: 15 replicas × 1 workers × 4 connections × 2 during a roll-out "
@@ -261,8 +249,8 @@ def test_connection_budget_says_its_arithmetic() -> None:
 
 
 def test_connection_budget_is_met_at_its_edge() -> None:
-    app = made(app={"replicas": 14}, database={"memory_mib": 768}).app
-    assert plan.connections_wanted(app) == 112
+    services = made(app={"replicas": 14}, database={"memory_mib": 768}).services
+    assert plan.connections_wanted(services) == 112
 
 
 def test_external_database_has_its_own_connection_limit() -> None:
@@ -271,20 +259,44 @@ def test_external_database_has_its_own_connection_limit() -> None:
 
 def test_connection_budget_counts_the_most_replicas_there_may_be() -> None:
     scaled = {"min": 2, "max": 14}
-    app = made(target="kubernetes", app={"replicas": scaled}, database={"memory_mib": 768}).app
-    assert (app.most, plan.connections_wanted(app)) == (14, 112)
+    services = made(
+        target="kubernetes", app={"replicas": scaled}, database={"memory_mib": 768}
+    ).services
+    assert (services[0].most, plan.connections_wanted(services)) == (14, 112)
     message = refusal(
         target="kubernetes", app={"replicas": {**scaled, "max": 15}}, database={"memory_mib": 768}
     )
     assert message.startswith(f"{FILE}: crm:app.replicas.max: 15 replicas × 1 workers")
 
 
-def test_autoscaled_app_is_one_backend_without_a_number() -> None:
-    planned = made(target="kubernetes", app={"replicas": {"min": 2, "max": 6}})
-    assert planned.app.instances == ("app",)
-    assert [backend.host for backend in planned.edge.backends] == ["app"]
-    assert planned.app.scale == plan.ScalePlan(2, 6, 70)
-    assert made().app.scale is None
+def orders(replicas: object, to: str = "docker", **service: Any) -> dict[str, Any]:
+    """A stack of 7 replicas of the app and as many of the service ``orders`` as asked."""
+    return {
+        "target": to,
+        "edge": {"routes": [{"prefix": "/api/v1/orders", "service": "orders"}]},
+        "services": {"orders": {"health_path": "/healthz", "replicas": replicas, **service}},
+        "app": {"replicas": 7},
+        "database": {"memory_mib": 768},
+    }
+
+
+def test_connection_budget_counts_every_service() -> None:
+    assert plan.connections_wanted(made(**orders(7)).services) == 112
+    assert refusal(**orders(8)) == (
+        f"{FILE}: crm:services.orders.replicas: "
+        "7 replicas × 1 workers × 4 connections × 2 during a roll-out + "
+        "8 replicas × 1 workers × 4 connections × 2 during a roll-out = 120, but each shard allows "
+        "128 less 10 in reserve = 118; raise crm:database.memory_mib or ask for fewer replicas"
+    )
+
+
+def test_connection_budget_names_the_service_that_takes_most() -> None:
+    assert refusal(**orders(6, cpus=2, memory_mib=512)).startswith(
+        f"{FILE}: crm:services.orders.replicas: "
+    )
+    assert refusal(**orders({"min": 1, "max": 8}, to="kubernetes")).startswith(
+        f"{FILE}: crm:services.orders.replicas.max: "
+    )
 
 
 # --- Kubernetes ----------------------------------------------------------------------------------
@@ -305,8 +317,8 @@ def test_what_the_stack_leaves_out_is_the_clusters_to_decide() -> None:
 @pytest.mark.parametrize(
     ("reference", "qualified"),
     [
-        ("nginx:1.28.0", "r.example/team/nginx:1.28.0"),
-        ("library/nginx:1.28.0", "r.example/team/library/nginx:1.28.0"),
+        ("nginx:1.30.0", "r.example/team/nginx:1.30.0"),
+        ("library/nginx:1.30.0", "r.example/team/library/nginx:1.30.0"),
         ("other.example/nginx:1", "other.example/nginx:1"),
         ("other:5000/nginx:1", "other:5000/nginx:1"),
         ("localhost/nginx:1", "localhost/nginx:1"),
@@ -317,32 +329,6 @@ def test_registry_is_put_before_images_that_name_none(reference: str, qualified:
     assert plan.qualified(reference, None) == reference
     edge = made(images={"nginx": reference, "registry": "r.example/team"}).edge
     assert edge.image == qualified
-
-
-# --- The edge ------------------------------------------------------------------------------------
-
-
-def test_weights_go_to_replicas_in_order() -> None:
-    edge = made(edge={"algorithm": "weighted", "weights": [3, 2, 1]}, app={"replicas": 3}).edge
-    assert [(b.name, b.weight) for b in edge.backends] == [("app-1", 3), ("app-2", 2), ("app-3", 1)]
-
-
-def test_weights_are_equal_unless_given() -> None:
-    edge = made(app={"replicas": 3}).edge
-    assert {b.weight for b in edge.backends} == {1}
-
-
-@pytest.mark.parametrize(("proxy", "image"), [("nginx", "nginx:1.28.0"), ("haproxy", "haproxy:")])
-def test_proxy_decides_the_image(proxy: str, image: str) -> None:
-    assert made(edge={"proxy": proxy}).edge.image.startswith(image)
-
-
-@pytest.mark.parametrize("memory", [32, 64, 4096, 2**20])
-def test_connections_of_the_edge_follow_its_memory(memory: int) -> None:
-    edge = made(edge={"memory_mib": memory}).edge
-    assert edge.max_connections <= 60_000
-    # Two sockets and their buffers each, about 32 KiB; half of the memory at most.
-    assert edge.max_connections / 32 <= memory / 2
 
 
 # --- External services and secrets ---------------------------------------------------------------

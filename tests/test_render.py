@@ -8,7 +8,6 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import crossplane
 import pytest
 from msgspec import structs
 
@@ -19,7 +18,6 @@ from stacks.plan import Plan
 from tests.project import Project, snapshot
 
 STACKS = stack_file.names()
-ALGORITHMS = ("round_robin", "random", "weighted", "least_connections", "consistent_hash")
 SECRET = {"env": "CRM_PASSWORD"}
 RENDERER = render.Renderer()
 
@@ -107,21 +105,6 @@ def test_secrets_do_not_reach_rendered_files(tmp_path: Path) -> None:
         assert trace not in text
 
 
-@pytest.mark.parametrize(
-    ("proxy", "path", "line"),
-    [
-        ("nginx", "nginx/nginx.conf", "keepalive_time 5s;"),
-        ("haproxy", "haproxy/haproxy.cfg", "http-reuse never"),
-    ],
-)
-def test_proxies_connect_anew_where_replicas_come_and_go_behind_one_name(
-    proxy: str, path: str, line: str
-) -> None:
-    scaled = {"replicas": {"min": 1, "max": 3}}
-    assert line in tree(target="kubernetes", edge={"proxy": proxy}, app=scaled)[path]
-    assert line not in tree(target="kubernetes", edge={"proxy": proxy})[path]
-
-
 # --- What is in the tree -------------------------------------------------------------------------
 
 
@@ -134,6 +117,7 @@ def test_external_services_get_no_files() -> None:
         "app/app.json",
         "app/job.json",
         "mysql/schema.sql",
+        "nginx/metrics.js",
         "nginx/nginx.conf",
         "summary.md",
         "topology.md",
@@ -204,113 +188,6 @@ def test_summary_adds_up() -> None:
     assert f"| all | | {count} | {cpus:g} in all | {memory} in all |" in text
 
 
-# --- Both proxies --------------------------------------------------------------------------------
-
-
-def proxied(proxy: str, algorithm: str, **edge: Any) -> str:
-    weights = {"weights": [3, 1]} if algorithm == "weighted" else {}
-    files = tree(
-        edge={"proxy": proxy, "algorithm": algorithm, **weights, **edge}, app={"replicas": 2}
-    )
-    return files["nginx/nginx.conf" if proxy == "nginx" else "haproxy/haproxy.cfg"]
-
-
-@pytest.mark.parametrize("header", [None, "X-Customer-ID"])
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_nginx_conf_is_parsed_by_crossplane(
-    algorithm: str, header: str | None, tmp_path: Path
-) -> None:
-    with_header = header is not None and algorithm == "consistent_hash"
-    conf = tmp_path / "nginx.conf"
-    conf.write_text(proxied("nginx", algorithm, **({"hash_header": header} if with_header else {})))
-    parsed = crossplane.parse(str(conf), strict=True, check_ctx=True, check_args=True)
-    assert (parsed["status"], parsed["errors"]) == ("ok", [])
-
-
-@pytest.mark.parametrize("stack", STACKS)
-def test_golden_nginx_conf_is_parsed_by_crossplane(stack: str) -> None:
-    conf = GOLDEN / stack / "nginx" / "nginx.conf"
-    if stack_file.load(stack).edge.proxy != "nginx":
-        assert not conf.exists()
-        return
-    parsed = crossplane.parse(str(conf), strict=True)
-    assert (parsed["status"], parsed["errors"]) == ("ok", [])
-
-
-def test_crossplane_would_refuse_a_wrong_directive(tmp_path: Path) -> None:
-    conf = tmp_path / "nginx.conf"
-    conf.write_text(proxied("nginx", "random").replace("random two least_conn;", "rnadom;"))
-    assert crossplane.parse(str(conf), strict=True)["status"] == "failed"
-
-
-def test_haproxy_asks_for_changed_addresses_only_where_they_change() -> None:
-    # Its resolver knows no search domains: on Kubernetes it would look for the bare name `app-1`,
-    # be told that there is none, and take every replica out.
-    lines = [line.strip() for line in proxied("haproxy", "round_robin").splitlines()]
-    start = lines.index(".if defined(KUBERNETES_SERVICE_HOST)")
-    assert lines[start : start + 5] == [
-        ".if defined(KUBERNETES_SERVICE_HOST)",
-        "default-server init-addr libc",
-        ".else",
-        "default-server init-addr last,libc,none resolvers docker",
-        ".endif",
-    ]
-    assert sum("resolvers docker" in line for line in lines) == 2
-
-
-@pytest.mark.parametrize(
-    ("algorithm", "nginx", "haproxy"),
-    [
-        ("round_robin", "zone app 256k;\n        server", "balance roundrobin"),
-        ("random", "random two least_conn;", "balance random(2)"),
-        ("weighted", "server app-1:8000 weight=3 ", "server app-1 app-1:8000 weight 3"),
-        ("least_connections", "least_conn;", "balance leastconn"),
-        ("consistent_hash", "hash $remote_addr consistent;", "balance source\n    hash-type cons"),
-    ],
-)
-def test_algorithm_is_said_in_each_proxys_words(algorithm: str, nginx: str, haproxy: str) -> None:
-    assert nginx in proxied("nginx", algorithm)
-    assert haproxy in proxied("haproxy", algorithm)
-
-
-def test_hash_header_is_said_in_each_proxys_words() -> None:
-    edge = {"hash_header": "X-Customer-ID"}
-    assert "hash $http_x_customer_id consistent;" in proxied("nginx", "consistent_hash", **edge)
-    assert "balance hdr(X-Customer-ID)\n    hash-type consistent" in proxied(
-        "haproxy", "consistent_hash", **edge
-    )
-
-
-@pytest.mark.parametrize(
-    ("proxy", "lines"),
-    [
-        (
-            "nginx",
-            [
-                "proxy_set_header Host $http_host;",
-                "proxy_set_header X-Real-IP $remote_addr;",
-                "proxy_set_header X-Forwarded-For $remote_addr;",
-            ],
-        ),
-        (
-            "haproxy",
-            [
-                "http-request set-header X-Real-IP %[src]",
-                "http-request set-header X-Forwarded-For %[src]",
-            ],
-        ),
-    ],
-)
-def test_proxy_says_whom_it_speaks_for_and_believes_no_client(proxy: str, lines: list[str]) -> None:
-    text = proxied(proxy, "round_robin")
-    assert all(line in text for line in lines)
-    # Appending would pass on what a client claims about itself.
-    assert "$proxy_add_x_forwarded_for" not in text
-    assert "option forwardfor" not in text
-    # HAProxy passes Host on as it came unless told otherwise.
-    assert "set-header Host " not in text.replace("proxy_set_header Host $http_host", "")
-
-
 # --- Templates that are wrong --------------------------------------------------------------------
 
 
@@ -329,7 +206,7 @@ def templates(tmp_path: Path) -> Path:
         ("{{ nope }}", "'nope' is undefined"),
         ("{{ 1 // 0 }}", "by zero"),
         ("{{ edge.threads + 'a' }}", "unsupported operand"),
-        ("{{ edge.hash_header }}", "a value that is not there would be printed as None"),
+        ("{{ edge.pools[0].hash_header }}", "a value that is not there would be printed as None"),
         ("{{ 'a\\nb' }}", "holds a control character"),
         ("{% include 'nope.j2' %}", "templates/nope.j2: there is no such template"),
         ("{% include 'broken.j2' %}", "templates/broken.j2:2: "),

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from stacks import plan, render, stack_file, tiers
+from stacks.balancing import CERTIFICATE_SECRETS
 from stacks.plan import Plan
 from stacks.workload import FILES_PATH, Scale, Workload
 
@@ -23,6 +24,12 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "database": {"shards": 4},
         "cache": {"mode": "cluster", "masters": 5},
     },
+    "services": {
+        "edge": {"routes": [{"prefix": "/api/v1/orders", "service": "orders"}]},
+        "services": {"orders": {"health_path": "/healthz", "replicas": 2}},
+    },
+    "tls": {"edge": {"tls": {"port": 8444}}},
+    "tls_haproxy": {"edge": {"tls": {"redirect": False}, "proxy": "haproxy"}},
     "external_database": {"database": DATABASE},
     "external_cache": {"cache": CACHE},
     "external": {"database": DATABASE, "cache": CACHE},
@@ -69,7 +76,10 @@ def test_names_are_unique_and_hosts_are_too(name: str) -> None:
 def test_secrets_are_those_of_the_plan_and_no_other(name: str) -> None:
     planned, workloads = variant(name)
     used = {secret for workload in workloads for secret in workload.secrets}
-    assert used == set(planned.secrets)
+    # A certificate and its key are given or self-made, never generated as passwords are.
+    certificate = set(CERTIFICATE_SECRETS) if planned.edge.tls else set()
+    assert used == set(planned.secrets) | certificate
+    assert set(workloads[-1].secrets) == certificate
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -109,7 +119,12 @@ def test_only_the_edge_is_offered_outside(name: str) -> None:
         for port in workload.ports
         if port.publish
     ]
-    assert published == [("edge", planned.edge.port, planned.edge.address)]
+    doors = [planned.edge.port]
+    if planned.edge.tls:
+        doors.append(planned.edge.tls.port)
+    assert published == [("edge", port, planned.edge.address) for port in doors]
+    metrics = [port for port in workloads[-1].ports if port.name == "metrics"]
+    assert [port.number for port in metrics] == [planned.edge.metrics_port]
 
 
 def test_app_runs_as_often_and_as_large_as_asked() -> None:
@@ -120,6 +135,21 @@ def test_app_runs_as_often_and_as_large_as_asked() -> None:
     assert [i.env["CRM_INSTANCE"] for i in app.instances] == ["app-1", "app-2", "app-3"]
     assert app.image == workloads["schema"].image == APP_IMAGE
     assert not app.stop_first, "a replica starts before the one it replaces is stopped"
+
+
+def test_service_is_an_app_of_its_own_name_and_size() -> None:
+    own = {"health_path": "/readyz", "replicas": 2, "cpus": 2, "memory_mib": 512}
+    config = {**VARIANTS["services"], "services": {"orders": own}}
+    planned = plan.make("dev", stack_file.parse(config, "dev"))
+    workloads = {workload.name: workload for workload in listed(planned)}
+    app, orders = workloads["app"], workloads["orders"]
+    assert [i.env["CRM_INSTANCE"] for i in orders.instances] == ["orders-1", "orders-2"]
+    assert (orders.cpus, orders.memory_mib, orders.tier) == (2, 512, "app")
+    assert (orders.image, orders.command, orders.secrets) == (app.image, app.command, app.secrets)
+    # Two workers there, one here.
+    assert orders.files != app.files
+    assert workloads["edge"].connects_to == ("app", "orders")
+    assert set(orders.connects_to) == {"cache", "database"}
 
 
 def test_each_tier_has_a_user_of_its_own_on_every_target() -> None:

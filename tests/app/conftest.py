@@ -39,7 +39,6 @@ def app_file() -> dict[str, object]:
             "nodes": [{"host": "127.0.0.1", "port": 1}],
             "ttl_seconds": 60,
         },
-        "edge": {"proxy": "haproxy", "algorithm": "round_robin"},
     }
 
 

@@ -69,6 +69,18 @@ def test_checks_fail_once_the_replica_was_told_to_stop(
     assert response.get_json()["status"] == "stopping"
 
 
+@pytest.mark.parametrize("path", ["/", "/healthz", "/api/v1/figures", "/static/crm.css", "/no"])
+def test_stopping_app_keeps_no_connection(
+    client: FlaskClient, settings: Settings, path: str
+) -> None:
+    with client.get(path) as before:
+        assert "Connection" not in before.headers
+    settings.shared.mkdir(exist_ok=True)
+    (settings.shared / STOPPING).touch()
+    with client.get(path) as after:
+        assert after.headers["Connection"] == "close"
+
+
 def test_health_checks_are_left_out_of_the_response_time(client: FlaskClient) -> None:
     for path in ("/healthz", "/readyz", "/metrics", "/static/crm.css", "/nothing"):
         client.get(path).close()

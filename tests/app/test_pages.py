@@ -19,6 +19,20 @@ def test_dashboard_shows_what_is_down(client: FlaskClient) -> None:
     assert "app-7" in page
 
 
+@pytest.mark.parametrize(
+    ("headers", "shown"),
+    [
+        ({"X-Edge": "haproxy, least_connections"}, "Behind haproxy, least connections."),
+        ({"X-Edge": "<b>nginx</b>"}, "Behind &lt;b&gt;nginx&lt;/b&gt;."),
+        ({}, "Behind no load balancer."),
+    ],
+)
+def test_dashboard_shows_the_edge_that_asked(
+    client: FlaskClient, headers: dict[str, str], shown: str
+) -> None:
+    assert shown in client.get("/", headers=headers).get_data(as_text=True)
+
+
 def test_pages_need_no_inline_script_or_style(client: FlaskClient) -> None:
     response = client.get("/")
     assert "default-src 'none'" in response.headers["Content-Security-Policy"]

@@ -35,7 +35,8 @@ def test_parse_accepts_what_the_platform_writes() -> None:
         (lambda f: f["database"]["shards"][1].update(first_bucket=30), "without gap or overlap"),
         (lambda f: f["database"]["shards"][1].update(first_bucket=33), "next free bucket is 32"),
         (lambda f: f["database"]["shards"][1].update(name="database-1"), "one name"),
-        (lambda f: f.pop("edge"), "app.json: file: Object missing required field `edge`"),
+        (lambda f: f.pop("cache"), "app.json: file: Object missing required field `cache`"),
+        (lambda f: f.update(edge={}), "edge"),
     ],
 )
 def test_parse_refuses(change: Change, expected: str) -> None:

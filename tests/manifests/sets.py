@@ -36,6 +36,11 @@ VARIANTS: dict[str, dict[str, Any]] = {
     },
     "external": EXTERNAL,
     "low-port": {"edge": {"port": 80, "algorithm": "consistent_hash"}},
+    "services": {
+        "edge": {"routes": [{"prefix": "/api/v1/orders", "service": "orders"}]},
+        "services": {"orders": {"health_path": "/healthz", "replicas": {"min": 1, "max": 3}}},
+    },
+    "tls": {"edge": {"tls": {"certificate": SECRET, "key": SECRET}}},
     "scheduled": {},
 }
 """Beside the shipped stacks. In ``scheduled`` the schema job is one that runs every night."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from msgspec import structs
 
 from stacks import manifests
+from stacks.balancing import CERTIFICATE_SECRETS
 from tests.manifests.reading import (
     container_of,
     containers,
@@ -74,7 +75,7 @@ def test_no_secret_has_a_value_in_any_file(name: str) -> None:
         else:
             assert not manifest.secrets
     given = {secret for m in found for secret in m.secrets} - {manifests.PULL_SECRET}
-    assert given == set(planned.secrets)
+    assert given == {*planned.secrets, *(CERTIFICATE_SECRETS if planned.edge.tls else ())}
     # By files and not by the environment, which every child process and crash dump holds.
     for _, container in containers(found):
         assert not any("secretKeyRef" in str(e) for e in container.get("env", []))

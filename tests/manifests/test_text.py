@@ -62,5 +62,5 @@ def test_secrets_taken_from_elsewhere_change_no_manifest() -> None:
 
 def test_autoscaled_stack_has_no_named_replica_anywhere() -> None:
     planned, _, found = parsed(**SCALED)
-    assert [b.host for b in planned.edge.backends] == ["app"]
+    assert [b.host for pool in planned.edge.pools for b in pool.backends] == ["app"]
     assert not [m.key for m in found if m.key.startswith("app-1")]
