@@ -130,3 +130,20 @@ def test_targets_differ_in_what_dockers_addresses_need_and_nothing_else() -> Non
     assert docker != kubernetes
     assert without_dockers(docker) == kubernetes == without_dockers(kubernetes)
     assert "resol" not in kubernetes
+
+
+def test_zones_have_names_of_their_own_whatever_services_are_called() -> None:
+    # nginx refuses one that is "already declared for a different use".
+    names = ("clients", "figures", "tls")
+    text = edges.configuration(
+        "nginx",
+        edge={
+            "routes": [{"prefix": f"/{name}", "service": name} for name in names],
+            "limits": {"client_requests_per_second": 5},
+            "tls": {},
+        },
+        services=dict.fromkeys(names, edges.ORDERS),
+    )
+    makes = r"zone |limit_req_zone .* zone=|js_shared_dict_zone zone=|ssl_session_cache shared:"
+    zones = re.findall(rf"^\s*(?:{makes})([\w-]+)", text, re.MULTILINE)
+    assert len(zones) == len(set(zones)) == 7
