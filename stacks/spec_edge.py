@@ -159,6 +159,10 @@ class Tls(Part, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if not self.hosts:
             raise ValueError("`hosts` is empty; write the names people use, such as [localhost]")
+        if words := sorted(
+            {"default", "hostnames", "include", "volatile"}.intersection(self.hosts)
+        ):
+            raise ValueError(f"`hosts`: {words[0]} is a word of nginx's; write a name with a dot")
         if (self.certificate is None) != (self.key is None):
             raise ValueError(
                 "`certificate` and `key` go together; write both, such as "

@@ -21,10 +21,13 @@ Name = Annotated[
 ServiceName = Annotated[
     str,
     Meta(
-        # Not a name something else of the platform has, and none that ends as a replica's does.
-        pattern=r"\A(?!(app|cache|database|edge|job|schema)\Z)[a-z]([a-z0-9-]{0,18}[a-z])?\Z",
+        # Not a name something else of the platform has, and none that ends as those do that are
+        # made of it.
+        pattern=r"\A(?!(app|cache|database|edge|job|schema)\Z)"
+        r"(?!.*-(autoscaler|disruptions|endpoint|files|ingress|network|next|outside|secrets|service)"
+        r"\Z)[a-z]([a-z0-9-]{0,18}[a-z])?\Z",
         description="lower-case letters, digits and dashes, a letter first and last, 20 at most; "
-        "not app, cache, database, edge, job or schema",
+        "not app, cache, database, edge, job or schema, nor with an ending such as -files",
         examples=["orders"],
     ),
 ]
