@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
+from secrets import token_hex
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 RENEW_DAYS = 30
 """With fewer left, a self-made certificate is made anew."""
 
+_MAKER = "crm-platform"
 _LIFE = timedelta(days=365)
 """Browsers take none for longer than 398 days, Mozilla advises 366 at most."""
 _EARLIER = timedelta(hours=1)
@@ -93,13 +95,16 @@ def self_made(
     import trustme
 
     if authority is None:
-        issuer = trustme.CA(organization_name="crm-platform", path_length=0)
+        # Two of one name would be taken for one another by those who trust both.
+        unit = f"self-made authority {token_hex(4)}"
+        issuer = trustme.CA(path_length=0, organization_name=_MAKER, organization_unit_name=unit)
     else:
         issuer = trustme.CA.from_pem(authority[0].encode(), authority[1].encode())
     addresses = [a for a in ("127.0.0.1", address) if not ip_address(a).is_unspecified]
     made = issuer.issue_cert(
         *dict.fromkeys((*hosts, *addresses)),
-        organization_name="crm-platform",
+        organization_name=_MAKER,
+        organization_unit_name="edge",
         not_before=now.astimezone(UTC) - _EARLIER,
         not_after=now.astimezone(UTC) + _LIFE,
     )
