@@ -78,7 +78,7 @@ def _certificate(tls: TlsPlan | None) -> dict[str, pulumi.Output[str]]:
     its_place, place = f"crm:{keys[0]}: {its_place}", f"crm:{keys[1]}: {place}"
     certificates.check(certificate, key, tls.hosts, its_place, place, datetime.now(UTC))
     return {
-        name: pulumi.Output.secret(f"{text}\n")
+        name: pulumi.Output.secret(f"{text.strip()}\n")
         for name, (text, _) in zip(CERTIFICATE_SECRETS, read, strict=True)
     }
 
