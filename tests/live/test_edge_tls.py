@@ -251,6 +251,26 @@ def test_another_host_is_served_by_the_same_authority(tls: Secure) -> None:
         tls.stack.up()
 
 
+def test_tls_can_be_turned_off_and_on_again(tls: Secure) -> None:
+    file = tls.stack.project.stack_file(tls.stack.name)
+    with_tls = file.read_text(encoding="utf-8")
+    authority = tls.stack.run("outputs")["ca_certificate"]
+    file.write_text(re.sub(r"    tls:\n(      .*\n)+", "", with_tls), encoding="utf-8")
+    try:
+        changes = tls.stack.up()
+        assert (changes["delete"], changes["replace"]) == (1, 1)  # the certificate; the edge
+        assert "ca_certificate" not in tls.stack.run("outputs")
+        answer = call(f"{tls.stack.url}/readyz")
+        assert (answer.status, "strict-transport-security" in answer.headers) == (200, False)
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", tls.port), timeout=15)
+    finally:
+        file.write_text(with_tls, encoding="utf-8")
+        tls.stack.up()
+    assert tls.call("/readyz").status == 200
+    assert tls.stack.run("outputs")["ca_certificate"] != authority
+
+
 def number(certificate: str) -> int:
     return x509.load_pem_x509_certificate(certificate.encode()).serial_number
 
