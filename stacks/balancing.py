@@ -72,9 +72,10 @@ class RoutePlan(Struct, frozen=True):
 
 class TlsPlan(Struct, frozen=True):
     """HTTPS. Without references the certificate is self-made. ``hsts_seconds`` of 0: no such
-    header."""
+    header. ``public_port``: what leads to ``port`` from outside."""
 
     port: int
+    public_port: int
     hosts: tuple[str, ...]
     certificate: SecretReference | None
     key: SecretReference | None
@@ -85,7 +86,7 @@ class TlsPlan(Struct, frozen=True):
     @property
     def suffix(self) -> str:
         """What an address needs after the host."""
-        return "" if self.port == 443 else f":{self.port}"
+        return "" if self.public_port == 443 else f":{self.public_port}"
 
 
 class EdgePlan(Struct, frozen=True):
@@ -186,7 +187,7 @@ def work_out(spec: StackSpec, image: str, services: tuple[ServicePlan, ...]) -> 
         retries=edge.retries,
         client_requests_per_second=edge.limits.client_requests_per_second or 0,
         body_kib=edge.limits.body_kib,
-        tls=_tls(edge.tls) if edge.tls is not None else None,
+        tls=_tls(spec, edge.tls) if edge.tls is not None else None,
         addresses_change=spec.target == "docker",
     )
 
@@ -240,10 +241,13 @@ def _routes(edge: Edge) -> tuple[RoutePlan, ...]:
     )
 
 
-def _tls(tls: Tls) -> TlsPlan:
+def _tls(spec: StackSpec, tls: Tls) -> TlsPlan:
+    # Where the cluster chooses a node's port, nothing here can know it.
+    node_port = UNSET if spec.target == "docker" else spec.kubernetes.node_port
     hsts = TWO_YEARS if tls.certificate is not None else 0
     return TlsPlan(
         port=tls.port,
+        public_port=tls.port if node_port is UNSET else node_port,
         hosts=tls.hosts,
         certificate=tls.certificate,
         key=tls.key,

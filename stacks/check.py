@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from stacks import images, plan, render, stack_file, tiers
+from stacks.balancing import CERTIFICATE_SECRETS, EdgePlan
 from stacks.paths import ROOT
 from stacks.targets import docker_host
 
@@ -16,6 +19,7 @@ def run(stack: str) -> int:
     print(f"{stack}: stack file and plan: right")
     files = render.Renderer().tree(planned)
     print(f"{stack}: templates: {len(files)} files rendered")
+    secrets = _certificate(planned.edge)
     for workload in tiers.workloads(planned, files, images.app_reference(ROOT)):
         if workload.reload is None:
             continue
@@ -27,6 +31,7 @@ def run(stack: str) -> int:
                 "image": images.ensure(workload.image, print),
                 "uid": workload.uid,
                 "files": workload.files_of(workload.instances[0]),
+                "secrets": secrets,
                 "reload": {
                     "container": f"{stack}: {workload.name}",
                     "validate": list(workload.reload.validate),
@@ -38,3 +43,13 @@ def run(stack: str) -> int:
         )
         print(f"{stack}: {workload.name}: accepted by {' '.join(workload.reload.validate)}")
     return 0
+
+
+def _certificate(edge: EdgePlan) -> dict[str, str]:
+    """One to throw away: the proxy reads a certificate to judge its configuration."""
+    if edge.tls is None:
+        return {}
+    from stacks import certificates
+
+    made = certificates.self_made(edge.tls.hosts, edge.address, None, datetime.now(UTC))
+    return dict(zip(CERTIFICATE_SECRETS, (made.certificate, made.key), strict=True))

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pulumi
 from msgspec import UNSET
 
+from stacks import certificates
+from stacks.balancing import CERTIFICATE_SECRETS, TlsPlan
 from stacks.errors import CrmError
 from stacks.manifests import PULL_SECRET
+from stacks.paths import ROOT
 from stacks.plan import Plan
 from stacks.spec_edge import SecretReference
 from stacks.stack_file import NAMESPACE
@@ -30,7 +34,7 @@ def of(plan: Plan) -> dict[str, pulumi.Output[str]]:
     }
     if plan.target == "kubernetes" and plan.kubernetes.pull_secret is not None:
         found[PULL_SECRET] = _registries(plan.kubernetes.pull_secret)
-    return found
+    return {**found, **_certificate(plan.edge.tls)}
 
 
 def resolve(name: str, reference: SecretReference) -> pulumi.Output[str]:
@@ -63,6 +67,22 @@ def _registries(reference: SecretReference) -> pulumi.Output[str]:
     return pulumi.Output.secret(text)
 
 
+def _certificate(tls: TlsPlan | None) -> dict[str, pulumi.Output[str]]:
+    """The edge's certificate and its key, once they are known to serve; none where the stack names
+    none."""
+    if tls is None or tls.certificate is None or tls.key is None:
+        return {}
+    keys = ("edge.tls.certificate", "edge.tls.key")
+    read = [_read(key, of) for key, of in zip(keys, (tls.certificate, tls.key), strict=True)]
+    (certificate, its_place), (key, place) = read
+    its_place, place = f"crm:{keys[0]}: {its_place}", f"crm:{keys[1]}: {place}"
+    certificates.check(certificate, key, tls.hosts, its_place, place, datetime.now(UTC))
+    return {
+        name: pulumi.Output.secret(f"{text.strip()}\n")
+        for name, (text, _) in zip(CERTIFICATE_SECRETS, read, strict=True)
+    }
+
+
 def _read(name: str, reference: SecretReference) -> tuple[str, str]:
     """What ``reference`` leads to, and that place in words."""
     if reference.config is not UNSET:
@@ -76,7 +96,8 @@ def _read(name: str, reference: SecretReference) -> tuple[str, str]:
         return text, where
     if reference.env is not UNSET:
         return os.environ.get(reference.env, ""), f"the environment's {reference.env}"
-    path = Path(str(reference.file)).expanduser()
+    # Whichever folder the program is run in.
+    path = ROOT / Path(str(reference.file)).expanduser()
     where = f"the file {path}"
     try:
         return path.read_text(encoding="utf-8", errors="replace").rstrip("\n"), where

@@ -297,7 +297,7 @@ def test_broken_template_is_one_sentence(project: Project) -> None:
 
 HEAVY = {
     *("pulumi", "pulumi_docker", "pulumi_kubernetes", "pulumi_policy"),
-    *("docker", "kubernetes", "grpc", "google", "cryptography"),
+    *("docker", "kubernetes", "grpc", "google", "cryptography", "trustme"),
 }
 
 

@@ -13,12 +13,14 @@ _TYPES = {"load_balancer": "LoadBalancer", "node_port": "NodePort", "ingress": "
 
 def service(plan: Plan, workload: Workload, instance: Instance) -> dict[str, Any]:
     """A Service named as others call ``instance``, in front of its pod."""
+    # What people come in by offers nothing else: a cluster may open all of its ports to them.
+    offered = [port for port in workload.ports if port.publish or not is_published(workload)]
     spec: dict[str, Any] = {
         "type": "ClusterIP",
         "selector": selector(plan, workload.name, instance.name),
         "ports": [
             {"name": port.name, "port": port.number, "targetPort": port.name, "protocol": "TCP"}
-            for port in workload.ports
+            for port in offered
         ],
     }
     if workload.stop_first:
@@ -44,7 +46,10 @@ def _published(plan: Plan, ports: list[dict[str, Any]]) -> dict[str, Any]:
     expose = plan.kubernetes.expose
     found: dict[str, Any] = {"type": _TYPES[expose]}
     if expose == "node_port" and plan.kubernetes.node_port is not None:
-        found["ports"] = [port | {"nodePort": plan.kubernetes.node_port} for port in ports]
+        number = {"nodePort": plan.kubernetes.node_port}
+        found["ports"] = [
+            port | number if port["port"] == plan.edge.entry else port for port in ports
+        ]
     if expose != "ingress":
         # `Local` keeps the client's address, but only nodes with an edge then answer, and a node
         # that has just lost it drops requests. So it is for those who choose by the address.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from stacks.balancing import CERTIFICATE_SECRETS
 from stacks.plan import Plan
 from stacks.workload import Workload
 
@@ -43,13 +44,22 @@ def deploy(
     that are the target's to know.
 
     ``secrets`` are the values of those the stack takes from elsewhere. All others are generated,
-    made once and kept, even when the stack is destroyed, as they open data that is.
+    made once and kept, even when the stack is destroyed, as they open data that is; but for the
+    edge's certificate, which opens nothing.
     """
+    about: dict[str, pulumi.Input[str]] = {}
+    if plan.edge.tls is not None and plan.edge.tls.certificate is None:
+        from stacks.targets.generated_certificate import GeneratedCertificate
+
+        made = GeneratedCertificate("edge-certificate", plan.edge.tls.hosts, plan.edge.address)
+        certificate, key = CERTIFICATE_SECRETS
+        secrets = {**secrets, certificate: made.certificate, key: made.key}
+        about["ca_certificate"] = made.authority_certificate
     if plan.target == "kubernetes":
         from stacks.targets import kubernetes
 
-        return kubernetes.deploy(plan, workloads, secrets)
+        return {**kubernetes.deploy(plan, workloads, secrets), **about}
     from stacks.targets import docker
 
     docker.deploy(plan.stack, plan.owner, workloads, plan.own_secrets, secrets)
-    return {"url": plan.edge.url}
+    return {"url": plan.edge.url, **about}

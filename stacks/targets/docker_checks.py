@@ -41,10 +41,11 @@ def check(stack: str, workloads: Sequence[Workload]) -> None:
     for workload in workloads:
         for port in workload.ports:
             if port.publish is not None:
-                _check_port(stack, source, workload, port.publish, port.number)
+                key = f"{workload.tier}.{'tls.' if port.name == 'https' else ''}port"
+                _check_port(stack, source, key, port.publish, port.number)
 
 
-def _check_port(stack: str, source: str, workload: Workload, address: str, port: int) -> None:
+def _check_port(stack: str, source: str, key: str, address: str, port: int) -> None:
     holders = docker_host.holders_of_port(docker_host.connect(), port)
     if stack in holders.values():
         return
@@ -55,6 +56,6 @@ def _check_port(stack: str, source: str, workload: Workload, address: str, port:
         except OSError as error:
             who = f"the container {min(holders)}" if holders else "another program"
             raise CrmError(
-                f"{source}: crm:{workload.tier}.port: {address}:{port} cannot be used "
+                f"{source}: crm:{key}: {address}:{port} cannot be used "
                 f"({error.strerror}; {who} may hold it); write a free port, such as {port + 1}"
             ) from None

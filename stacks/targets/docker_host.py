@@ -151,7 +151,9 @@ def validate(props: Mapping[str, Any], extra_hosts: Mapping[str, str] | None = N
         security_opt=["no-new-privileges"],
     ) as container:
         container.put_archive("/", folder(FILES_PATH, 0, 0o755))
-        container.put_archive(FILES_PATH, files_archive(props["files"], {}, int(props["uid"])))
+        # A proxy reads its certificate to judge its configuration. They go with this container.
+        archive = files_archive(props["files"], props["secrets"], int(props["uid"]))
+        container.put_archive(FILES_PATH, archive)
         container.start()
         status = int(container.wait(timeout=_HELPER_SECONDS)["StatusCode"])
         if status != 0:

@@ -131,7 +131,8 @@ class _Target:
 
         def ask(_ids: object) -> str:
             found = kubernetes_host.connect(context).url_of(namespace, name, entry)
-            return found or f"http://{name}.{namespace}.svc:{plan.edge.port}"
+            scheme = "https" if plan.edge.tls else "http"
+            return found or f"{scheme}://{name}.{namespace}.svc:{plan.edge.entry}"
 
         made = [self._objects[m.key].id for m in (service, ingress) if m is not None]
         return pulumi.Output.all(*made).apply(ask)

@@ -277,16 +277,17 @@ class Cluster:
                 kubernetes_ready.addresses(live)[:1]
             )
             return f"{'https' if live['spec'].get('tls') else 'http'}://{host}" if host else None
-        port = live["spec"]["ports"][0]
+        # HTTPS where it is offered.
+        port = max(live["spec"]["ports"], key=lambda port: port.get("name") == "https")
+        scheme, usual = ("https", 443) if port.get("name") == "https" else ("http", 80)
         if live["spec"].get("type") == "LoadBalancer":
             hosts, number = kubernetes_ready.addresses(live), port["port"]
         elif live["spec"].get("type") == "NodePort":
             hosts, number = self._node_addresses(), port["nodePort"]
         else:
             return None
-        return (
-            f"http://{_in_url(hosts[0])}{'' if number == 80 else f':{number}'}" if hosts else None
-        )
+        suffix = "" if number == usual else f":{number}"
+        return f"{scheme}://{_in_url(hosts[0])}{suffix}" if hosts else None
 
     def _node_addresses(self) -> list[str]:
         given = [a for node in self.find("v1", "Node") for a in node["status"].get("addresses", [])]

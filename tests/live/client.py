@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -22,6 +23,8 @@ class Answer:
     status: int
     headers: dict[str, str]
     body: bytes
+    sent: tuple[tuple[str, str], ...] = ()
+    """Every header as it came, one that came twice as well."""
 
     @property
     def json(self) -> Any:
@@ -34,10 +37,17 @@ def call(
     method: str = "GET",
     body: Any = None,
     headers: dict[str, str] | None = None,
+    trust: ssl.SSLContext | None = None,
 ) -> Answer:
-    """One request on a connection of its own; ``body`` is sent as JSON."""
+    """One request on a connection of its own; ``body`` is sent as JSON. An ``https`` one trusts
+    whom ``trust`` does."""
     parts = urlsplit(url)
-    connection = http.client.HTTPConnection(parts.netloc, timeout=SECONDS)
+    if parts.scheme == "https":
+        connection: http.client.HTTPConnection = http.client.HTTPSConnection(
+            parts.netloc, timeout=SECONDS, context=trust
+        )
+    else:
+        connection = http.client.HTTPConnection(parts.netloc, timeout=SECONDS)
     try:
         path = parts.path or "/"
         sent = {"Content-Type": "application/json"} if body is not None else {}
@@ -48,8 +58,8 @@ def call(
             {**sent, **(headers or {})},
         )
         response = connection.getresponse()
-        names = {name.lower(): value for name, value in response.getheaders()}
-        return Answer(response.status, names, response.read())
+        sent_back = tuple((name.lower(), value) for name, value in response.getheaders())
+        return Answer(response.status, dict(sent_back), response.read(), sent_back)
     finally:
         connection.close()
 
@@ -64,7 +74,13 @@ class Load:
 
 
 @contextmanager
-def load(url: str, paths: list[str], threads: int = 4, seconds: float = 120) -> Iterator[Load]:
+def load(
+    url: str,
+    paths: list[str],
+    threads: int = 4,
+    seconds: float = 120,
+    trust: ssl.SSLContext | None = None,
+) -> Iterator[Load]:
     """Request ``paths`` in turn from ``threads`` clients until the block ends, or ``seconds``.
 
     Anything but a 2xx in time is a failure.
@@ -78,7 +94,7 @@ def load(url: str, paths: list[str], threads: int = 4, seconds: float = 120) -> 
             path = paths[turn % len(paths)]
             turn += 1
             try:
-                answer = call(url + path)
+                answer = call(url + path, trust=trust)
                 problem = "" if 200 <= answer.status < 300 else f"{path}: {answer.status}"
             except (OSError, http.client.HTTPException) as error:
                 answer, problem = None, f"{path}: {error!r}"
