@@ -15,6 +15,8 @@ _ANYWHERE = analyzer.NGX_HTTP_MAIN_CONF | analyzer.NGX_HTTP_SRV_CONF | analyzer.
 NEWER: dict[str, list[int]] = {
     # nginx 1.19.10.
     "keepalive_time": [_ANYWHERE | analyzer.NGX_HTTP_UPS_CONF | analyzer.NGX_CONF_TAKE1],
+    # nginx 1.27.4.
+    "keepalive_min_timeout": [_ANYWHERE | analyzer.NGX_CONF_TAKE1],
     # nginx 1.25.1.
     "http2": [analyzer.NGX_HTTP_MAIN_CONF | analyzer.NGX_HTTP_SRV_CONF | analyzer.NGX_CONF_FLAG],
     # The module njs is not nginx's own: https://nginx.org/en/docs/http/ngx_http_js_module.html
