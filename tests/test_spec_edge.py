@@ -192,7 +192,7 @@ def test_prefix_that_is_no_plain_path_is_refused(prefix: str) -> None:
     "name",
     [
         *("app", "cache", "database", "edge", "job", "schema"),
-        *("orders-1", "app-1", "Orders", "orders_a", "o" * 21, "-a", "a-", "a\n", "1"),
+        *("orders-files", "orders-next", "orders-1", "app-1", "Orders", "orders_a", "o" * 21, "-a", "a-", "a\n", "1"),
     ],
 )
 def test_service_whose_name_is_taken_or_no_name_is_refused(name: str) -> None:
@@ -202,7 +202,7 @@ def test_service_whose_name_is_taken_or_no_name_is_refused(name: str) -> None:
     }
     message = refusal(config)
     assert f"{name!r} is not allowed as a name; write lower-case letters, digits and" in message
-    assert "not app, cache, database, edge, job or schema, for example orders" in message
+    assert "not app, cache, database, edge, job or schema, nor with an ending such as" in message
 
 
 # --- Autoscalers ---------------------------------------------------------------------------------
