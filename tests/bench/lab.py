@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import http.client
 import os
+import signal
 import socket
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -47,10 +49,8 @@ class Lab:
             entrypoint=[],
             user=str(UID),
             network=self._name,
-            networking_config={
-                self._name: self._client.api.create_endpoint_config(aliases=[name])
-            },
-            tmpfs=docker_host.tmpfs({"/run/crm": 8, "/tmp": 16}, UID),  # noqa: S108
+            networking_config={self._name: self._client.api.create_endpoint_config(aliases=[name])},
+            tmpfs=docker_host.tmpfs({"/run/crm": 8, "/tmp": 16}, UID),
             cap_drop=["ALL"],
             security_opt=["no-new-privileges"],
             mem_limit="128m",
@@ -114,7 +114,8 @@ class Running:
 
 @contextmanager
 def lab() -> Iterator[Lab]:
-    """A network of its own, gone afterwards with all that was started on it.
+    """A network of its own, gone afterwards with all that was started on it; also when this
+    process is told to end.
 
     Raises ``CannotRunError`` where there is no Docker, or it refuses.
     """
@@ -126,6 +127,7 @@ def lab() -> Iterator[Lab]:
     except CrmError as error:
         raise CannotRunError(str(error)) from None
     only: dict[str, Any] = {"label": f"{LABEL}={name}"}
+    before = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:
         client.networks.create(name, driver="bridge", internal=True, labels={LABEL: name})
         yield Lab(client, name)
@@ -137,3 +139,4 @@ def lab() -> Iterator[Lab]:
         for network in client.networks.list(filters=only):
             network.remove()
         client.close()
+        signal.signal(signal.SIGTERM, before)
