@@ -41,6 +41,8 @@ class Lab:
     ) -> Running:
         """Start a container that others here find as ``name``, with ``files`` where a stack's
         workload has them. No limit of CPU: one that is throttled does its work in batches."""
+        from docker.types import LogConfig
+
         container: Any = self._client.containers.create(
             image,
             list(command),
@@ -54,7 +56,7 @@ class Lab:
             cap_drop=["ALL"],
             security_opt=["no-new-privileges"],
             mem_limit="128m",
-            log_config={"Type": "json-file", "Config": LOG_OPTIONS},
+            log_config=LogConfig(type="json-file", config=dict(LOG_OPTIONS)),
         )
         container.put_archive("/", docker_host.folder(FILES_PATH, 0, 0o755))
         container.put_archive(FILES_PATH, docker_host.files_archive(files, {}, UID))

@@ -86,6 +86,7 @@ def _drive(
 ) -> None:
     received = dict.fromkeys(opened, b"")
     sent = answered = 0
+    by_number = {one.fileno(): one for one in opened}
     for one in opened[:requests]:
         selector.register(one, selectors.EVENT_READ)
         one.sendall(asked)
@@ -95,8 +96,7 @@ def _drive(
         if not ready:
             raise CannotRunError(f"{sent - answered} requests got no answer in {SECONDS:g} s")
         for key, _ in ready:
-            one = key.fileobj
-            assert isinstance(one, socket.socket)
+            one = by_number[key.fd]
             some = one.recv(65536)
             if not some:
                 raise CannotRunError("a connection was closed before its answer was whole")
