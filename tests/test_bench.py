@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 from stacks import engines, stack_file
-from tests.bench import charts, engine, render, table
+from tests.bench import charts, edge, engine, load, render, table
 from tests.bench.measure import CannotRunError, Command, Cost, Pair, pair, run
 
 
@@ -93,3 +95,101 @@ def test_nothing_deployed_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None
     assert (
         sentence == "crm preview, crm up: no stack is deployed here; `make up`, then `make bench`."
     )
+
+
+ANSWER = b"HTTP/1.1 200 OK\r\nX-A: b\r\nContent-Length: 4\r\n\r\nbody"
+
+
+def test_length_of_an_answer_is_known_with_its_head() -> None:
+    end = ANSWER.index(b"body")
+    assert load.length(ANSWER) == load.length(ANSWER[:end]) == len(ANSWER)
+    assert load.length(ANSWER[: end - 1]) is None
+
+
+@pytest.mark.parametrize(
+    ("answer", "sentence"),
+    [
+        (ANSWER.replace(b"200 OK", b"503 Gone"), "503 gone"),
+        (ANSWER.replace(b"Content-Length", b"Content"), "without a Content-Length"),
+        (b"SSH-2.0\r\n\r\n", "not 200"),
+    ],
+)
+def test_answer_that_is_no_200_is_refused(answer: bytes, sentence: str) -> None:
+    with pytest.raises(CannotRunError, match=sentence):
+        load.length(answer)
+
+
+def serve(listener: socket.socket, answers: list[bytes]) -> None:
+    """Give one client ``answers``, one for each time that it sends something; then hang up."""
+    client, _ = listener.accept()
+    with client:
+        for answer in answers:
+            client.recv(65536)
+            client.sendall(answer)
+
+
+@pytest.mark.parametrize(
+    ("answers", "sentence"),
+    [
+        ([ANSWER] * 3, None),
+        ([ANSWER] * 2, "closed"),
+        ([ANSWER, ANSWER[:-1]], "closed"),
+        ([ANSWER, ANSWER + b"more"], "more was answered"),
+    ],
+)
+def test_load_asks_as_often_as_it_says_and_never_again(
+    answers: list[bytes], sentence: str | None
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve, args=(listener, answers))
+        thread.start()
+        asked = load.request("a", "/b")
+        port = listener.getsockname()[1]
+        if sentence is None:
+            assert load.run("127.0.0.1", port, asked, 3, 1) > 0
+        else:
+            with pytest.raises(CannotRunError, match=sentence):
+                load.run("127.0.0.1", port, asked, 3, 1)
+        thread.join(10)
+
+
+def test_slices_are_taken_in_turn_and_added_up() -> None:
+    order = []
+
+    def take(name: str, cpu: float) -> Cost:
+        order.append(name)
+        return Cost(cpu, 2 * cpu)
+
+    sums = edge.in_turn([lambda: take("a", 1.0), lambda: take("b", 2.0)])
+    assert "".join(order) == "abba" * (edge.SLICES // 2)
+    assert sums == [
+        Cost(edge.SLICES, 2.0 * edge.SLICES),
+        Cost(2.0 * edge.SLICES, 4.0 * edge.SLICES),
+    ]
+
+
+def test_heads_of_answers_and_series_of_metrics_are_compared_without_what_changes() -> None:
+    one = b"HTTP/1.1 200 OK\r\nX-Request-ID: a\r\nB: 1\r\nDate: x\r\n\r\nbody"
+    two = b"HTTP/1.1 200 OK\r\nDate: y\r\nb: 1\r\nx-request-id: c\r\n\r\nbody"
+    assert edge.head(one) == edge.head(two)
+    assert edge.head(one) != edge.head(two.replace(b"b: 1", b"b: 2"))
+    text = '# HELP a\na{b="c"} 1\nhaproxy_process_x 3\na{b="c d"} 2\n'
+    assert edge.series(text) == ['a{b="c d"}', 'a{b="c"}']
+    assert edge.unlike("x", ["a"], ["a"]) is None
+    assert edge.unlike("logs", ["a", "b"], ["a"]) == (
+        "logs of the rendered and the hand-written one differ: b"
+    )
+
+
+@pytest.mark.parametrize("proxy", edge.PROXIES)
+def test_rendered_and_written_ones_have_the_file_the_proxy_reads(proxy: str) -> None:
+    main = edge.planned(proxy).edge.files[0]
+    for subject in (*edge.subjects(proxy), edge.written("backend")):
+        name = "nginx.conf" if subject.name == "backend" else main
+        assert subject.files[name]
+
+
+def test_no_docker_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:1")
+    with pytest.raises(CannotRunError, match="Docker does not answer"):
+        list(edge.rows(1))

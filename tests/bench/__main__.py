@@ -1,8 +1,9 @@
-"""``make bench``: what rendering, previewing and a no-op ``up`` cost.
+"""``make bench``: what rendering, previewing and a no-op ``up`` cost, and a request its proxy.
 
-CPU is user and system time of the command with all its children; every figure is the median of
-interleaved pairs, so that a busy machine disturbs both sides alike. It is no test: timings fail
-for reasons that are nobody's bug. Exits 1 only when something could not be run.
+CPU is user and system time, of a command with all its children or of a proxy's container; every
+figure is the median of interleaved pairs, so that a busy machine disturbs both sides alike. It is
+no test: timings fail for reasons that are nobody's bug. Exits 1 only when something could not be
+run.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import argparse
 import sys
 from collections.abc import Callable, Iterable
 
-from tests.bench import charts, engine, render
+from tests.bench import charts, edge, engine, render
 from tests.bench.measure import CannotRunError
 from tests.bench.table import Row, text
 
@@ -25,6 +26,7 @@ def main() -> int:
     parts: list[Callable[[], Iterable[Row | str]]] = [
         lambda: render.rows(times),
         lambda: charts.rows(render.largest(), times),
+        lambda: edge.rows(times),
         lambda: engine.rows(FEWEST_PAIRS),
     ]
     rows: list[Row] = []

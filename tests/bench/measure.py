@@ -78,6 +78,11 @@ def pair(one: Command, other: Command, times: int) -> Pair:
     for _ in range(times):
         ones.append(run(one))
         others.append(run(other))
+    return of_runs(ones, others)
+
+
+def of_runs(ones: Sequence[Cost], others: Sequence[Cost]) -> Pair:
+    """The medians of what ran in turn."""
     return Pair(
         _median(ones),
         _median(others),
