@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from stacks import images, plan, render, stack_file, tiers
 from stacks.balancing import CERTIFICATE_SECRETS, EdgePlan
 from stacks.paths import ROOT
+from stacks.plan import Plan
 from stacks.targets import docker_host
 
 
@@ -17,6 +18,14 @@ def run(stack: str) -> int:
     """
     planned = plan.make(stack, stack_file.load(stack))
     print(f"{stack}: stack file and plan: right")
+    judge(planned)
+    return 0
+
+
+def judge(planned: Plan) -> None:
+    """Have the services themselves read what is rendered for them. Raises ``CrmError`` with what
+    one of them refuses."""
+    stack = planned.stack
     files = render.Renderer().tree(planned)
     print(f"{stack}: templates: {len(files)} files rendered")
     secrets = _certificate(planned.edge)
@@ -42,7 +51,6 @@ def run(stack: str) -> int:
             extra_hosts=dict.fromkeys(hosts, "127.0.0.1"),
         )
         print(f"{stack}: {workload.name}: accepted by {' '.join(workload.reload.validate)}")
-    return 0
 
 
 def _certificate(edge: EdgePlan) -> dict[str, str]:

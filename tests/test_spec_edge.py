@@ -192,7 +192,19 @@ def test_prefix_that_is_no_plain_path_is_refused(prefix: str) -> None:
     "name",
     [
         *("app", "cache", "database", "edge", "job", "schema"),
-        *("orders-files", "orders-next", "orders-1", "app-1", "Orders", "orders_a", "o" * 21, "-a", "a-", "a\n", "1"),
+        *(
+            "orders-files",
+            "orders-next",
+            "orders-1",
+            "app-1",
+            "Orders",
+            "orders_a",
+            "o" * 21,
+            "-a",
+            "a-",
+            "a\n",
+            "1",
+        ),
     ],
 )
 def test_service_whose_name_is_taken_or_no_name_is_refused(name: str) -> None:

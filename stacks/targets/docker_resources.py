@@ -74,7 +74,9 @@ class _FilesProvider(_Provider):
         docker_host.validate(_news)
         docker_host.write_volume(_news)
         docker_host.signal(_news)
-        return UpdateResult({**_news, "version": secrets.token_hex(8)})
+        same = all(_olds.get(key) == _news.get(key) for key in ("files", "secrets", "uid"))
+        version = _olds["version"] if same else secrets.token_hex(8)
+        return UpdateResult({**_news, "version": version})
 
 
 class Files(Resource, module="crm", name="Files"):

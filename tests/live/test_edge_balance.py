@@ -74,12 +74,11 @@ def test_first_fills_one_replica_before_the_next(edge: Edge) -> None:
 
 def test_least_connections_gives_less_to_a_slower_replica(edge: Edge) -> None:
     edge.policy("algorithm: least_connections")
-    slow = edge.stack.container("app-3")
+    edge.give_cpus("app-3", 0.05)
     try:
-        slow.update(cpu_quota=5_000, cpu_period=100_000)
         seen = send(edge.url, cheap, 3_000, clients=12)
     finally:
-        slow.update(cpu_quota=50_000, cpu_period=100_000)
+        edge.give_cpus("app-3", 0.5)
     assert seen.failures == []
     assert seen.shares()["app-3"] < 20
 
