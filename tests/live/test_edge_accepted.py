@@ -6,17 +6,14 @@ import pytest
 
 from stacks import check
 from stacks.errors import CrmError
+from stacks.render import Renderer
 from tests import edges
 
 pytestmark = pytest.mark.live
 
 SETS = [
-    *(
-        (proxy, name, config)
-        for proxy in edges.CONFIGURATION
-        for name, config in edges.BOTH.items()
-    ),
-    *(("haproxy", name, config) for name, config in edges.OWN.items()),
+    *((proxy, *each) for proxy in edges.CONFIGURATION for each in edges.BOTH.items()),
+    *(("haproxy", *each) for each in edges.OWN.items()),
 ]
 
 
@@ -36,8 +33,6 @@ def test_proxy_that_refuses_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
     tree = edges.RENDERER.tree(planned)
     broken = tree["haproxy/haproxy.cfg"].replace("balance roundrobin", "balance nonsense")
     assert broken != tree["haproxy/haproxy.cfg"]
-    monkeypatch.setattr(
-        check.render.Renderer, "tree", lambda *_: {**tree, "haproxy/haproxy.cfg": broken}
-    )
+    monkeypatch.setattr(Renderer, "tree", lambda *_: {**tree, "haproxy/haproxy.cfg": broken})
     with pytest.raises(CrmError, match=r"haproxy\.cfg:\d+.*balance"):
         check.judge(planned)
