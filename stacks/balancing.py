@@ -37,10 +37,19 @@ class Backend(Struct, frozen=True):
         return 1000 + self.number
 
 
+class RoutePlan(Struct, frozen=True):
+    """Where a path and what is below it go. ``number`` names it where names may hold no slash."""
+
+    number: int
+    prefix: str
+    pool: str
+    read_seconds: int
+
+
 class Pool(Struct, frozen=True):
     """The replicas of one service and how requests are spread over them.
 
-    ``hash_variable`` is the header's or the cookie's name as nginx's variables write it.
+    ``routes`` are those that lead here, the longest last, which decides. ``hash_variable`` is the header's or the cookie's name as nginx's variables write it.
     ``in_flight`` is how many requests one backend is given at the same time, ``queue`` how many
     may wait for one in all, for ``queue_seconds`` (HAProxy). ``many_behind``: several replicas, and
     not always the same, answer to a backend's one name.
@@ -55,19 +64,11 @@ class Pool(Struct, frozen=True):
     slow_start_seconds: int
     health_path: str
     backends: tuple[Backend, ...]
+    routes: tuple[RoutePlan, ...]
     in_flight: int
     queue: int
     queue_seconds: int
     many_behind: bool
-
-
-class RoutePlan(Struct, frozen=True):
-    """Where a path and what is below it go. ``number`` names it where names may hold no slash."""
-
-    number: int
-    prefix: str
-    pool: str
-    read_seconds: int
 
 
 class TlsPlan(Struct, frozen=True):
@@ -166,6 +167,7 @@ class EdgePlan(Struct, frozen=True):
 def work_out(spec: StackSpec, image: str, services: tuple[ServicePlan, ...]) -> EdgePlan:
     """What ``spec`` asks of the edge, for the replicas of ``services``."""
     edge = spec.edge
+    routes = _routes(edge)
     return EdgePlan(
         proxy=edge.proxy,
         image=image,
@@ -178,8 +180,8 @@ def work_out(spec: StackSpec, image: str, services: tuple[ServicePlan, ...]) -> 
         threads=max(1, math.ceil(edge.cpus)),
         # A proxied connection costs two sockets and their buffers, about 32 KiB on either proxy.
         max_connections=min(60_000, edge.memory_mib * 16),
-        pools=tuple(_pool(edge, service) for service in services),
-        routes=_routes(edge),
+        pools=tuple(_pool(edge, service, routes) for service in services),
+        routes=routes,
         connect_seconds=edge.timeouts.connect_seconds,
         read_seconds=edge.timeouts.read_seconds,
         client_seconds=edge.timeouts.client_seconds,
@@ -192,7 +194,7 @@ def work_out(spec: StackSpec, image: str, services: tuple[ServicePlan, ...]) -> 
     )
 
 
-def _pool(edge: Edge, service: ServicePlan) -> Pool:
+def _pool(edge: Edge, service: ServicePlan, routes: tuple[RoutePlan, ...]) -> Pool:
     balance, limits = service.balance, edge.limits
     haproxy = edge.proxy == "haproxy"
     # What a replica does not work on yet waits in HAProxy's queue, or, as nginx has none, in the
@@ -219,6 +221,7 @@ def _pool(edge: Edge, service: ServicePlan) -> Pool:
                 zip(service.instances, weights, strict=True), start=1
             )
         ),
+        routes=tuple(route for route in reversed(routes) if route.pool == service.name),
         in_flight=in_flight * behind,
         queue=8 * service.at_once * service.most if limits.queue is UNSET else limits.queue,
         queue_seconds=2 if limits.queue_seconds is UNSET else limits.queue_seconds,

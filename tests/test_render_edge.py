@@ -196,7 +196,11 @@ def test_haproxy_tries_longer_prefixes_first() -> None:
         "use_backend app if route_3",
         "default_backend app",
     ]
-    assert "http-request set-timeout server 600s if route_2" in frontend
+    text = configuration("haproxy", **edges.BOTH["services"])
+    patience = "http-request set-timeout server {}s if {{ path {} }} || {{ path_beg {}/ }}"
+    reports, api = section(text, "backend long-reports"), section(text, "backend app")
+    assert patience.format(600, "/reports", "/reports") in reports
+    assert [line for line in api if "set-timeout" in line] == [patience.format(5, "/api", "/api")]
 
 
 @pytest.mark.parametrize("proxy", PROXIES)
@@ -252,7 +256,7 @@ def test_limits_and_timeouts_reach_haproxy() -> None:
 def test_queue_and_slow_start_reach_haproxy() -> None:
     backend = section(configuration("haproxy", **edges.OWN["queue"]), "backend app")
     assert "timeout queue 3s" in backend
-    assert "http-request deny status 503 if { queue ge 10 }" in backend
+    assert "http-request deny deny_status 503 if { queue ge 10 }" in backend
     text = configuration("haproxy", **edges.OWN["slow-start"])
     assert len(re.findall(r"server app-\S+ .* slowstart 20s", text)) == 4
     assert "slowstart" not in configuration("haproxy")
