@@ -49,7 +49,8 @@ class RoutePlan(Struct, frozen=True):
 class Pool(Struct, frozen=True):
     """The replicas of one service and how requests are spread over them.
 
-    ``routes`` are those that lead here, the longest last, which decides. ``hash_variable`` is the header's or the cookie's name as nginx's variables write it.
+    ``routes`` are those that lead here, the longest last, which decides. ``hash_variable`` is the
+    header's or the cookie's name as nginx's variables write it.
     ``in_flight`` is how many requests one backend is given at the same time, ``queue`` how many
     may wait for one in all, for ``queue_seconds`` (HAProxy). ``many_behind``: several replicas, and
     not always the same, answer to a backend's one name.
