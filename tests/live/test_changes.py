@@ -7,12 +7,13 @@ from itertools import pairwise
 import pytest
 from docker.models.containers import Container
 
-from tests.live.client import call, load
+from tests.live.client import call
 from tests.live.stack import Stack
+from tests.live.traffic import load
 
 pytestmark = pytest.mark.live
 
-PATHS = ["/api/v1/customers?limit=5", "/healthz", "/"]
+PATHS = ["/api/v1/customers?limit=5", "/static/crm.css", "/"]
 
 
 def started(containers: dict[str, Container]) -> dict[str, tuple[str, str]]:
@@ -33,25 +34,24 @@ def test_scaling_touches_only_app_and_the_proxys_view_of_it(
 ) -> None:
     stack: Stack = request.getfixturevalue(shipped)
     before = started(stack.containers())
-    with load(stack.url, PATHS, threads=3) as seen:
+    with load(stack.url, PATHS, clients=3) as seen:
         for old, new in pairwise(steps):
             stack.edit(f"replicas: {old}", f"replicas: {new}")
             preview = stack.run("preview")["changes"]
             changes = stack.up()
             assert preview == changes
-            more = max(0, new - old)
-            assert changes["create"] == more
-            assert changes["delete"] == max(0, old - new)
+            # A container and its place in the network.
+            assert changes["create"] == 2 * max(0, new - old)
+            assert changes["delete"] == 2 * max(0, old - new)
             assert (changes["update"], changes["replace"]) == (1, 0)  # the proxy's files
             after = started(stack.containers())
             assert without_app(after) == without_app(before)
             kept = {f"app-{i}" for i in range(1, min(old, new) + 1)}
             assert all(after[name] == before[name] for name in kept if name in before)
             before = after
-            seen.servers.clear()
-            for _ in range(6 * new):
-                seen.servers.add(call(f"{stack.url}/healthz").headers["x-served-by"])
-            assert seen.servers >= {f"app-{i}" for i in range(1, new + 1)}
+            asked = [call(f"{stack.url}/static/crm.css") for _ in range(6 * new)]
+            wanted = {f"app-{i}" for i in range(1, new + 1)}
+            assert {answer.headers["x-served-by"] for answer in asked} >= wanted
     assert seen.failures == []
 
 

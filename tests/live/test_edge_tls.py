@@ -18,17 +18,18 @@ from cryptography import x509
 
 from stacks import certificates
 from tests.live import places
-from tests.live.client import Answer, call, load
+from tests.live.client import Answer, call
 from tests.live.ports import free_port
 from tests.live.scanner import scan
 from tests.live.stack import Stack, prepare
+from tests.live.traffic import load
 
 pytestmark = pytest.mark.live
 
 HOSTS = ("localhost", "crm.test")
 HSTS = 31_536_000
 BODY_KIB = 8
-PATHS = ["/api/v1/customers?limit=5", "/healthz", "/"]
+PATHS = ["/api/v1/customers?limit=5", "/static/crm.css", "/"]
 CLAIMED = "203.0.113.7"
 PRIVATE_KEY = re.compile(rb"PRIVATE KEY-----(\\+n|\s)[A-Za-z0-9+/]{16}")
 
@@ -237,7 +238,7 @@ def test_another_host_is_served_by_the_same_authority(tls: Secure) -> None:
     before = tls.serial(trust)
     tls.stack.edit("hosts: [localhost, crm.test]", "hosts: [localhost, crm.test, new.test]")
     try:
-        with load(tls.url, PATHS, threads=2, trust=trust) as seen:
+        with load(tls.url, PATHS, clients=2, trust=trust) as seen:
             changes = tls.stack.up()
             tls.after(before)
         assert (changes["update"], changes["replace"]) == (2, 0)  # it and the proxy's files
@@ -328,7 +329,7 @@ def test_renewed_certificate_is_served_and_no_request_is_lost(tls: Secure, given
     assert tls.serial(trust) == first
     assert "ca_certificate" not in tls.stack.run("outputs")
     edge = tls.stack.container("edge")
-    with load(tls.url, PATHS, threads=3, trust=trust) as seen:
+    with load(tls.url, PATHS, clients=3, trust=trust) as seen:
         second = given.write(certificates.self_made(HOSTS, "127.0.0.1", authority, now))
         preview = tls.stack.run("preview")["changes"]
         assert (preview["update"], preview["replace"]) == (1, 0)

@@ -8,13 +8,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.live.client import call, load
+from tests.live.client import call
 from tests.live.kubernetes_stack import KubernetesStack, others
 from tests.live.test_horizontal import wait_until
+from tests.live.traffic import load
 
 pytestmark = pytest.mark.live
 
-PATHS = ["/api/v1/customers?limit=5", "/healthz", "/"]
+PATHS = ["/api/v1/customers?limit=5", "/static/crm.css", "/"]
 TEMPLATE = "templates/nginx/nginx.conf.j2"
 SERVER = "server_name _;"
 SCALE = "replicas:\n      min: 1\n      max: 3\n      cpu_percent: 50\n"
@@ -29,7 +30,7 @@ def test_new_image_rolls_out_without_a_failed_request(kubernetes: KubernetesStac
     images = {pod["spec"]["containers"][0]["image"] for pod in kubernetes.pods("app")}
     kubernetes.project.edit("app/crm/__init__.py", "The CRM:", "The CRM, another version:")
     kubernetes.bring_images()
-    with load(kubernetes.url, PATHS, threads=2, seconds=240) as seen:
+    with load(kubernetes.url, PATHS, clients=2, keeps=False) as seen:
         changes = kubernetes.up()
     assert seen.failures == []
     # The replicas are changed, one after the other; the schema job is another one.
@@ -51,7 +52,7 @@ def test_broken_image_stops_and_the_old_one_serves(kubernetes: KubernetesStack) 
     (kubernetes.project.root / source).write_text(broken, encoding="utf-8")
     try:
         kubernetes.bring_images()
-        with load(kubernetes.url, PATHS, threads=2, seconds=240) as seen:
+        with load(kubernetes.url, PATHS, clients=2, keeps=False) as seen:
             done = kubernetes.crm("up", "--yes")
         assert done.code == 1
         assert "out of order" in done.err
@@ -87,7 +88,7 @@ def test_changed_template_rolls_the_edge_alone(scaled: KubernetesStack) -> None:
     line = "add_header X-Edge two always;"
     before = scaled.started()
     scaled.project.edit(TEMPLATE, SERVER, f"{SERVER}\n        {line}")
-    with load(scaled.url, PATHS, threads=2) as seen:
+    with load(scaled.url, PATHS, clients=2, keeps=False) as seen:
         changes = scaled.up()
     # The files are another ConfigMap; the Deployment mounts it, and the old one goes.
     assert changes.pop("same") > 50
@@ -104,7 +105,7 @@ def test_changed_template_rolls_the_edge_alone(scaled: KubernetesStack) -> None:
     edge = scaled.pod("edge")["metadata"]["uid"]
     scaled.project.edit(TEMPLATE, line, "add_heder X-Edge three always;")
     try:
-        with load(scaled.url, PATHS, threads=2) as seen:
+        with load(scaled.url, PATHS, clients=2, keeps=False) as seen:
             done = scaled.crm("up", "--yes")
         assert done.code == 1
         assert 'unknown directive "add_heder"' in done.err

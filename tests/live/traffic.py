@@ -1,4 +1,4 @@
-"""Load on a running edge: clients that keep their connections, never retry, and count everything.
+"""Load on a running stack: clients that never retry, and count everything.
 
 A time-out, a broken connection and any status that was not asked for are failures.
 """
@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import http.client
 import json
+import ssl
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
 SECONDS = 20
+MOST = 500_000
 
 
 @dataclass(frozen=True)
@@ -66,12 +68,28 @@ class Seen:
         return {name: 100 * count / total for name, count in sorted(self.servers.items())}
 
 
-class Client:
-    """One connection, opened again where the server said that it closes it."""
+Requests = Sequence[str] | Callable[[int], Request]
+"""Paths to read in turn, or what says which request is the next one."""
 
-    def __init__(self, url: str, seconds: float = SECONDS) -> None:
+
+def next_of(requests: Requests, number: int) -> Request:
+    if callable(requests):
+        return requests(number)
+    return Request(requests[number % len(requests)])
+
+
+class Client:
+    """One connection, opened again where the server said that it closes it, or for every request
+    unless it ``keeps`` it. An ``https`` one trusts whom ``trust`` does."""
+
+    def __init__(self, url: str, *, keeps: bool, trust: ssl.SSLContext | None) -> None:
         parts = urlsplit(url)
-        self._connection = http.client.HTTPConnection(parts.netloc, timeout=seconds)
+        self._keeps = keeps
+        self._connection = (
+            http.client.HTTPSConnection(parts.netloc, timeout=SECONDS, context=trust)
+            if parts.scheme == "https"
+            else http.client.HTTPConnection(parts.netloc, timeout=SECONDS)
+        )
 
     def send(self, request: Request) -> tuple[int, str]:
         """The status and who served. Raises ``OSError`` or ``HTTPException``."""
@@ -84,6 +102,8 @@ class Client:
         except (OSError, http.client.HTTPException):
             self._connection.close()
             raise
+        if not self._keeps:
+            self._connection.close()
         return response.status, response.headers.get("X-Served-By", "")
 
     def close(self) -> None:
@@ -92,25 +112,27 @@ class Client:
 
 def send(
     url: str,
-    requests: Callable[[int], Request],
+    requests: Requests,
     count: int,
     *,
     clients: int = 4,
+    keeps: bool = True,
+    trust: ssl.SSLContext | None = None,
     stop: threading.Event | None = None,
     seen: Seen | None = None,
 ) -> Seen:
-    """Send ``requests(0)`` to ``requests(count - 1)``, or until ``stop``; what came of it."""
+    """Send the first ``count`` of ``requests``, or until ``stop``; what came of it."""
     seen = Seen() if seen is None else seen
     numbers, lock = iter(range(count)), threading.Lock()
 
     def work() -> None:
-        client = Client(url)
+        client = Client(url, keeps=keeps, trust=trust)
         while stop is None or not stop.is_set():
             with lock:
                 number = next(numbers, None)
             if number is None:
                 break
-            request, began = requests(number), time.monotonic()
+            request, began = next_of(requests, number), time.monotonic()
             try:
                 answer: tuple[int, str] | str = client.send(request)
             except (OSError, http.client.HTTPException) as error:
@@ -128,14 +150,19 @@ def send(
 
 @contextmanager
 def load(
-    url: str, requests: Callable[[int], Request], *, clients: int = 4, most: int = 200_000
+    url: str,
+    requests: Requests,
+    *,
+    clients: int = 4,
+    keeps: bool = True,
+    trust: ssl.SSLContext | None = None,
 ) -> Iterator[Seen]:
-    """Send ``requests`` again and again until the block ends."""
+    """Send ``requests``, so many that they do not end before the block does."""
     stop, seen = threading.Event(), Seen()
     sender = threading.Thread(
         target=send,
-        args=(url, requests, most),
-        kwargs={"clients": clients, "stop": stop, "seen": seen},
+        args=(url, requests, MOST),
+        kwargs={"clients": clients, "keeps": keeps, "trust": trust, "stop": stop, "seen": seen},
     )
     sender.start()
     try:
@@ -143,4 +170,4 @@ def load(
     finally:
         stop.set()
         sender.join()
-    assert seen.sent > 100, "the load did not come about"
+    assert seen.sent > 50, "the load did not come about"
