@@ -7,7 +7,7 @@ import re
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from stacks.targets.docker_host import files_archive
 from stacks.workload import FILES_PATH
 from tests.live.client import call
 from tests.live.stack import Stack, deployed
+from tests.live.waiting import wait_until
 
 CHEAP = "/static/crm.css"
 """Answered by a replica, and by nothing behind it."""
@@ -128,20 +129,13 @@ class Edge:
     def wait_for(self, replicas: int) -> None:
         """Until that many answer, and no other."""
         wanted = {f"app-{number}" for number in range(1, replicas + 1)}
-        until(lambda: {self.server() for _ in range(4 * replicas)} == wanted, f"{replicas} answer")
+        wait_until(
+            lambda: {self.server() for _ in range(4 * replicas)} == wanted, f"{replicas} answer"
+        )
 
     def server(self) -> str:
         """The replica that answers a request."""
         return call(f"{self.url}{CHEAP}").headers.get("x-served-by", "")
-
-
-def until(holds: Callable[[], bool], what: str, seconds: float = 30) -> float:
-    """Wait for ``what``; returns for how long it took, in seconds."""
-    began = time.monotonic()
-    while not holds():
-        assert time.monotonic() - began < seconds, f"waited in vain: {what}"
-        time.sleep(0.05)
-    return time.monotonic() - began
 
 
 @contextmanager

@@ -13,8 +13,9 @@ from functools import partial
 import pytest
 
 from tests.live.client import call
-from tests.live.edge_stack import CHEAP, SLOW_SECONDS, Edge, until
+from tests.live.edge_stack import CHEAP, SLOW_SECONDS, Edge
 from tests.live.traffic import Request, Seen, load, send
+from tests.live.waiting import wait_until
 
 pytestmark = pytest.mark.live
 
@@ -58,7 +59,7 @@ def test_nothing_is_lost_by_reloads_scaling_kills_and_stops(edge: Edge) -> None:
         for number in (2, 6, 2, 3):
             edge.replicas(number)
             seen.servers.clear()
-            until(partial(all_answer, seen, number), f"{number} replicas answer")
+            wait_until(partial(all_answer, seen, number), f"{number} replicas answer")
         assert seen.failures == []
         assert requests.wrote > 100
 
@@ -66,9 +67,11 @@ def test_nothing_is_lost_by_reloads_scaling_kills_and_stops(edge: Edge) -> None:
         time.sleep(1)
         began = edge.stack.container("app-2").attrs["State"]["StartedAt"]
         edge.kill("app-2")
-        until(lambda: edge.stack.container("app-2").attrs["State"]["StartedAt"] != began, "again")
+        wait_until(
+            lambda: edge.stack.container("app-2").attrs["State"]["StartedAt"] != began, "again"
+        )
         seen.servers.clear()
-        until(lambda: "app-2" in seen.servers, "the killed replica is back")
+        wait_until(lambda: "app-2" in seen.servers, "the killed replica is back")
 
         # Out within 2 s, or within the read time-out where nothing but a request can tell: from
         # then on nobody waits for it.
@@ -79,8 +82,8 @@ def test_nothing_is_lost_by_reloads_scaling_kills_and_stops(edge: Edge) -> None:
             back = time.monotonic()
         time.sleep(READ_SECONDS)
         assert seen.slowest(out, back) < 1
-        until(lambda: "app-3" in seen.servers, "the stopped replica is back")
-        until(lambda: seen.sent >= REQUESTS, f"{REQUESTS} requests", 240)
+        wait_until(lambda: "app-3" in seen.servers, "the stopped replica is back")
+        wait_until(lambda: seen.sent >= REQUESTS, f"{REQUESTS} requests", 240)
     assert seen.failures == []
     assert seen.statuses[200] + seen.statuses[201] == seen.sent >= REQUESTS
 

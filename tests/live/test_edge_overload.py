@@ -12,8 +12,9 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.live.client import call
-from tests.live.edge_stack import Edge, until
+from tests.live.edge_stack import Edge
 from tests.live.traffic import Request, send
+from tests.live.waiting import wait_until
 
 pytestmark = pytest.mark.live
 
@@ -137,7 +138,7 @@ def test_overload_is_refused_quickly_and_passes(edge: Edge) -> None:
             began = time.monotonic()
             return call(edge.url + PATH).status == 200 and time.monotonic() - began < 1
 
-        until(lambda: all(answers() for _ in range(5)), "recovery", 30)
+        wait_until(lambda: all(answers() for _ in range(5)), "recovery", 30)
         recovery = time.monotonic() - ended
     finally:
         edge.stack.edit("cpus: 0.3\n    memory_mib: 256", "cpus: 0.5\n    memory_mib: 256")

@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-
 import pytest
 
 from tests.live.client import call
 from tests.live.stack import Stack
+from tests.live.waiting import wait_until
 
 pytestmark = pytest.mark.live
 
 SHARDS = ("database-1", "database-2")
 NODES = ("cache-1", "cache-2", "cache-3")
-
-
-def wait_until(condition: Callable[[], bool], what: str, seconds: float = 60) -> None:
-    """Wait for ``condition``; fail naming ``what`` when it does not come about."""
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until, f"not within {seconds} s: {what}"
-        time.sleep(0.25)
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,8 @@ import pytest
 
 from tests.live.client import call
 from tests.live.kubernetes_stack import KubernetesStack
-from tests.live.test_horizontal import is_whole, wait_until
+from tests.live.test_horizontal import is_whole
+from tests.live.waiting import wait_until
 
 pytestmark = pytest.mark.live
 

@@ -10,8 +10,8 @@ import pytest
 
 from tests.live.client import call
 from tests.live.kubernetes_stack import KubernetesStack, others
-from tests.live.test_horizontal import wait_until
 from tests.live.traffic import load
+from tests.live.waiting import wait_until
 
 pytestmark = pytest.mark.live
 
