@@ -144,11 +144,12 @@ def test_progress_has_a_line_as_each_resource_begins_and_ends(dev: Stack) -> Non
     lines = done.err.splitlines()
     assert lines[0] == "  create   container app-2 …"
     assert lines[1].startswith("  create   container app-2 done in ")
-    assert [line.split()[:3] for line in lines[2:]] == [["update", "files", "edge-files"]] * 2
+    then = [["create", "endpoint", "app-2-endpoint"], ["update", "files", "edge-files"]]
+    assert [line.split()[:3] for line in lines[2:]] == [then[0], then[0], then[1], then[1]]
     summary, *outputs = done.out.splitlines()
     assert summary.startswith("up: succeeded in ")
     assert f"  url: {dev.url}" in outputs
-    assert (changes["delete"], changes["update"]) == (1, 1)
+    assert (changes["delete"], changes["update"]) == (2, 1)
     assert ids(dev) == before
 
 

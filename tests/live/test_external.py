@@ -116,6 +116,10 @@ def works(stack: Stack) -> tuple[int, int]:
     return int(customer), int(user)
 
 
+OUTSIDE = {"app-outside": False}
+"""What reaches a service elsewhere is apart from what the app is reached by."""
+
+
 def internal(stack: Stack) -> dict[str, bool]:
     """The stack's networks, and whether each is closed to the outside."""
     client = docker.from_env()
@@ -144,7 +148,7 @@ def test_both_external(outside: Outside, tmp_path: Path) -> None:
             "edge-files",
             "schema-files",
         }
-        assert internal(stack) == {"edge": False, "app": False, "schema": False}
+        assert internal(stack) == {"edge": False, "app": True, **OUTSIDE, "schema-outside": False}
         again = up(stack, outside)
         assert again.code == 0
         assert "0 create, 0 delete, 0 replace" in again.out, again.out
@@ -167,7 +171,7 @@ def test_external_cache_alone(outside: Outside, tmp_path: Path) -> None:
         _, user = works(stack)
         assert any(str(user) in key for key in outside.redis_says("KEYS", "*").splitlines())
         assert set(stack.containers()) == {"edge", "app-1", "database-1"}
-        assert internal(stack) == {"edge": False, "app": False, "database": True}
+        assert internal(stack) == {"edge": False, "app": True, **OUTSIDE, "database": True}
     finally:
         stack.crm("destroy", "--yes", "--delete-data", **outside.environment)
 
@@ -182,7 +186,10 @@ def test_external_database_alone(outside: Outside, tmp_path: Path) -> None:
         assert stack.redis("cache-1", "DBSIZE").strip() != "0"
         assert outside.redis_says("DBSIZE") == "0"
         assert set(stack.containers()) == {"edge", "app-1", "cache-1"}
-        assert internal(stack) == {"edge": False, "app": False, "schema": False, "cache": True}
+        assert internal(stack) == {
+            **{"edge": False, "app": True, "cache": True},
+            **{**OUTSIDE, "schema-outside": False},
+        }
     finally:
         stack.crm("destroy", "--yes", "--delete-data", **outside.environment)
 
