@@ -136,7 +136,7 @@ def test_half_of_the_edges_files(stack: KillStack, taken_back: bool) -> None:
     old, new = stack.change_edge()
     seen = kill(stack, "half-the-files:edge-files")
     assert seen.named("edge-files-writer") == ["edge-files-writer"]
-    assert seen.records("Files", "edge-files")[0]["outputs"]["files"] == {"nginx.conf": before}
+    assert seen.records("Files", "edge-files")[0]["outputs"]["files"]["nginx.conf"] == before
     half, whole = stack.changed("edge-files", "nginx.conf", before), before.replace(old, new)
     assert whole.startswith(half)
     assert 0 < len(half) < len(whole)

@@ -225,7 +225,7 @@ def test_half_of_the_edges_files(stack: KillStack, taken_back: bool) -> None:
         lambda s: s.named("edge-files-writer"),
         hold="half-the-files:edge-files",
     )
-    assert seen.records("Files", "edge-files")[0]["outputs"]["files"] == {"nginx.conf": before}
+    assert seen.records("Files", "edge-files")[0]["outputs"]["files"]["nginx.conf"] == before
     half, whole = stack.changed("edge-files", "nginx.conf", before), before.replace(old, new)
     assert whole.startswith(half)
     assert 0 < len(half) < len(whole)
@@ -272,7 +272,8 @@ def test_schema_job_runs(stack: KillStack) -> None:
 
 def test_old_replica_beside_the_new_one(stack: KillStack) -> None:
     stack.grow("app")
-    seen = kill(stack, "updating", "Files", "edge-files", lambda s: len(s.named("app-1")) == 2)
+    two = ("updating", "Endpoint", "app-1-endpoint", lambda s: len(s.named("app-1")) == 2)
+    seen = kill(stack, *two)
     records = seen.records("Container", "app-1")
     assert sorted(bool(r.get("delete")) for r in records) == [False, True]
     assert {seen.containers[c].id for c in seen.named("app-1")} == {r["id"] for r in records}
