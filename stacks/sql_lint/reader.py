@@ -53,7 +53,7 @@ _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "0": "\0", "b": "\b", "Z": "\x1a"}
 
 
 def tokens(text: str) -> Iterator[Token]:
-    """The tokens of ``text``, without space and comments. Raises ``UnreadError`` at an open quote."""
+    """The tokens of ``text``, without space and comments. An open quote raises ``UnreadError``."""
     place, executed = 0, False
     while place < len(text):
         found = _TOKEN.match(text, place)
@@ -166,6 +166,8 @@ class Cursor:
 
     def next(self) -> Token:
         token = self.peek()
+        if token.kind == "end":
+            raise UnreadError("it ends where more is due")
         self.place += 1
         return token
 
@@ -217,9 +219,9 @@ class Cursor:
         self.need("(")
         depth, begin = 1, self.place
         while depth:
-            token = self.next()
-            if token.kind == "end":
+            if self.done:
                 raise UnreadError("a parenthesis is not closed")
+            token = self.next()
             if token.kind == "op":
                 depth += {"(": 1, ")": -1}.get(token.value, 0)
         return list(self.row[begin : self.place - 1])

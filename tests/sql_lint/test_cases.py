@@ -114,8 +114,18 @@ def test_rule_has_its_number_and_its_correction(name: str, number: int, part: st
 
 @pytest.mark.parametrize(
     "name",
-    "hash_8193 hash_zero null_bound list_negative_unsigned range_columns_unknown_column "
-    "no_partitions_given_range subpartition_of_hash alter_drop_unknown alter_drop_last temporary".split(),
+    [
+        "hash_8193",
+        "hash_zero",
+        "null_bound",
+        "list_negative_unsigned",
+        "range_columns_unknown_column",
+        "no_partitions_given_range",
+        "subpartition_of_hash",
+        "alter_drop_unknown",
+        "alter_drop_last",
+        "temporary",
+    ],
 )
 def test_what_only_a_person_can_know_is_not_proposed(name: str) -> None:
     assert first(TEXTS[name]).corrected is None

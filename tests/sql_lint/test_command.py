@@ -67,6 +67,9 @@ def test_file_that_is_none_is_2(tmp_path: Path, capsys: pytest.CaptureFixture[st
 
 
 def test_rendering_does_not_import_it() -> None:
-    code = "import sys, stacks.cli, stacks.render, stacks.check; print('stacks.sql_lint' in sys.modules)"
+    code = (
+        "import sys, stacks.cli, stacks.render, stacks.check\n"
+        "print('stacks.sql_lint' in sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
