@@ -32,7 +32,8 @@ def answers(server: own.MySQL, texts: dict[str, str]) -> dict[str, int | None]:
             script += texts[name].rstrip().rstrip(";") + ";\n"
             lines.append((first, script.count("\n"), name))
         # By standard input: with -e the client would stop at the first error.
-        client = "mysql --no-defaults -S/run/crm/mysqld.sock -uroot --force"
+        client = "mysql --no-defaults -S/run/crm/mysqld.sock -uroot --force "
+        client += "--default-character-set=utf8mb4"
         _, said = own.ask(
             server.container, "sh", "-c", f'printf %s "$SCRIPT" | {client}', SCRIPT=script
         )
