@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 from stacks import images, plan, render, stack_file, tiers
 from stacks.balancing import CERTIFICATE_SECRETS, EdgePlan
+from stacks.errors import CrmError
 from stacks.paths import ROOT
 from stacks.plan import Plan
 from stacks.targets import docker_host
@@ -28,6 +29,8 @@ def judge(planned: Plan) -> None:
     stack = planned.stack
     files = render.Renderer().tree(planned)
     print(f"{stack}: templates: {len(files)} files rendered")
+    for name in sorted(name for name in files if name.endswith(".sql")):
+        _sql(stack, name, files[name])
     secrets = _certificate(planned.edge)
     for workload in tiers.workloads(planned, files, images.app_reference(ROOT)):
         if workload.reload is None:
@@ -51,6 +54,20 @@ def judge(planned: Plan) -> None:
             extra_hosts=dict.fromkeys(hosts, "127.0.0.1"),
         )
         print(f"{stack}: {workload.name}: accepted by {' '.join(workload.reload.validate)}")
+
+
+def _sql(stack: str, name: str, text: str) -> None:
+    """Before any server is asked. Advice is printed, an error raised as ``CrmError``."""
+    from stacks import sql_lint
+    from stacks.sql_lint import report
+
+    found = list(sql_lint.lint(text))
+    lines = report.lines([(name, finding) for finding in found])
+    if any(finding.error for finding in found):
+        raise CrmError("MySQL would refuse what is rendered:\n" + "\n".join(lines))
+    for line in lines:
+        print(f"{stack}: {line}")
+    print(f"{stack}: {name}: nothing that MySQL would refuse")
 
 
 def _certificate(edge: EdgePlan) -> dict[str, str]:

@@ -78,8 +78,15 @@ def _parser() -> argparse.ArgumentParser:
     handover.set_defaults(run=_handover)
 
     check = verbs.add_parser("check", help="every check of a stack that needs no deployment")
-    check.add_argument("stack")
-    check.set_defaults(run=_check)
+    check.add_argument("stack", nargs="?", help="a stack; or --sql")
+    check.add_argument(
+        "--sql",
+        nargs="+",
+        metavar="FILE",
+        help="partition DDL in files: what MySQL would refuse, and what would be right",
+    )
+    check.add_argument("--json", action="store_true", help="with --sql: one JSON object")
+    check.set_defaults(run=_check, usage=check.error)
 
     images = verbs.add_parser(
         "images",
@@ -158,6 +165,14 @@ def _handover(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
+    if bool(options.stack) == bool(options.sql):
+        options.usage("name one stack, or files after --sql")
+    if options.sql:
+        from stacks.sql_lint import report
+
+        return report.run(options.sql, options.json)
+    if options.json:
+        options.usage("--json goes with --sql")
     from stacks import check
 
     return check.run(options.stack)

@@ -1,0 +1,66 @@
+"""``crm check --sql``: files in, findings out, as text or JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
+
+from stacks.sql_lint.judge import Finding, lint
+
+
+def run(files: Sequence[str], as_json: bool) -> int:
+    """Lint ``files``: 0 if the server would accept all, 1 if not, 2 if one cannot be read."""
+    texts = {}
+    for name in files:
+        try:
+            texts[name] = read(Path(name))
+        except (OSError, ValueError) as problem:
+            print(f"error: {name}: {problem}", file=sys.stderr)
+            return 2
+    found = [(name, finding) for name, text in texts.items() for finding in lint(text)]
+    if as_json:
+        print(json.dumps({"findings": [_object(*one) for one in found]}, indent=2))
+    else:
+        for line in lines(found):
+            print(line)
+    return 1 if any(finding.error for _, finding in found) else 0
+
+
+def read(path: Path) -> str:
+    """The text of a file. Raises ``ValueError`` or ``OSError`` with a sentence."""
+    if not path.exists():
+        raise ValueError("there is no such file")
+    if not path.is_file():
+        raise ValueError("this is no file; name a file of SQL")
+    data = path.read_bytes()
+    if b"\0" in data:
+        raise ValueError("this is a binary file; name a file of SQL")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise ValueError("this is no text in UTF-8; name a file of SQL in UTF-8") from None
+
+
+def _object(name: str, finding: Finding) -> dict[str, object]:
+    return {"file": name, **finding._asdict()}
+
+
+def lines(found: Sequence[tuple[str, Finding]]) -> list[str]:
+    """One line a finding, and after those of a statement what would be right."""
+    printed = []
+    for (name, line, _), group in groupby(
+        found, lambda one: (one[0], one[1].line, one[1].statement)
+    ):
+        corrected = None
+        for _, finding in group:
+            kind = f"error {finding.error}" if finding.error else "advice"
+            about = f"{finding.table}: " if finding.table else ""
+            printed.append(f"{name}:{line}: {kind}: {about}{finding.message}")
+            corrected = finding.corrected or corrected
+        if corrected:
+            printed.append("  right would be:")
+            printed += [f"    {one}" for one in f"{corrected};".splitlines()]
+    return printed

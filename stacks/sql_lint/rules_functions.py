@@ -1,0 +1,176 @@
+"""What the partitions are made by: the function or the columns."""
+
+from __future__ import annotations
+
+from stacks.sql_lint.expressions import (
+    ALLOWED,
+    BLOBS,
+    DENIED,
+    INTEGERS,
+    RANDOM,
+    TEXTS,
+    Node,
+    fits,
+    result,
+)
+from stacks.sql_lint.model import Scheme, Table
+from stacks.sql_lint.problem import Problem
+from stacks.sql_lint.reader import Edit, UnreadError
+from stacks.sql_lint.rules_bounds import as_columns, as_timestamps
+from stacks.sql_lint.rules_lists import quoted
+
+
+def _schemes(table: Table) -> list[Scheme]:
+    found = table.scheme
+    return [] if found is None else [found, *([found.sub] if found.sub else [])]
+
+
+def _calls(table: Table) -> list[tuple[Scheme | None, Node]]:
+    nodes: list[tuple[Scheme | None, Node]] = [(s, s.node) for s in _schemes(table) if s.node]
+    if table.scheme and not table.scheme.columns:
+        bounds = (b.node for p in table.scheme.partitions for r in p.rows for b in r if b.node)
+        nodes += [(None, node) for node in bounds]
+    return [(scheme, n) for scheme, node in nodes for n in node.walk() if n.kind == "call"]
+
+
+def random(table: Table) -> Problem | None:
+    for _, call in _calls(table):
+        if call.name in RANDOM:
+            why = f"{call.name} is not the same at all times: partitions need what never changes"
+            return Problem(1064, why)
+    return None
+
+
+def fields(table: Table) -> Problem | None:
+    """16 columns at most, each once."""
+    for scheme in _schemes(table):
+        names = [name.lower() for name in scheme.names]
+        if len(names) > 16:
+            return Problem(1655, f"{len(names)} columns; 16 is the most")
+        double = next((name for name in names if names.count(name) > 1), None)
+        if double:
+            return Problem(1652, f"column {double} is named twice")
+    return None
+
+
+def allowed(table: Table) -> Problem | None:
+    for scheme, call in _calls(table):
+        name = call.name.partition(" ")[0]
+        if name in DENIED:
+            why = f"{name} is not allowed in a partitioning function"
+            return Problem(1564, why, _by_key(table, scheme))
+        if name not in ALLOWED:
+            raise UnreadError(f"the function {name}")
+    return None
+
+
+def _by_key(table: Table, scheme: Scheme | None) -> tuple[Edit, ...]:
+    """KEY over the same columns, in the place of a HASH that is refused."""
+    if scheme is None or scheme.method != "HASH" or scheme.node is None:
+        return ()
+    names = [name for name in scheme.node.columns if _whole(table, name)]
+    if not names or len(names) < len(scheme.node.columns):
+        return ()
+    return (Edit(*scheme.by, f"KEY ({', '.join(map(quoted, names))})"),)
+
+
+def _whole(table: Table, name: str) -> bool:
+    kind = table.type_of(name)
+    return bool(kind) and kind not in BLOBS and kind != "JSON"
+
+
+def known_columns(table: Table) -> Problem | None:
+    for scheme in _schemes(table):
+        for name in scheme.names:
+            if table.column(name) is None:
+                return Problem(1488, f"the table has no column {name} to be partitioned by")
+        for name in scheme.node.columns if scheme.node else ():
+            if table.column(name) is None:
+                return Problem(1054, f"the table has no column {name} to be partitioned by")
+    return None
+
+
+def default_key(table: Table) -> Problem | None:
+    """KEY () means the primary key, else a unique one without NULL."""
+    scheme = table.scheme
+    if scheme is None or scheme.method != "KEY" or scheme.names:
+        return None
+    for key in sorted(table.keys, key=lambda k: k.kind != "primary"):
+        if key.kind not in ("primary", "unique"):
+            continue
+        columns = [table.column(name) for name, _ in key.parts if name]
+        if key.kind == "primary" or all(column and column.not_null for column in columns):
+            for name, prefix in key.parts:
+                if prefix:
+                    return Problem(
+                        6123, f"KEY () means the primary key, and of {name} it has a part"
+                    )
+            return None
+    return Problem(1488, "KEY () means the primary key, and there is none; name the columns")
+
+
+def blobs(table: Table) -> Problem | None:
+    for scheme in _schemes(table):
+        names = scheme.names if scheme.node is None else scheme.node.columns
+        for name in names:
+            kind = table.type_of(name)
+            if kind in BLOBS or (kind == "JSON" and not scheme.columns):
+                return Problem(1502, f"{name} is {kind}: no column of that type makes partitions")
+    return None
+
+
+def column_types(table: Table) -> Problem | None:
+    """RANGE COLUMNS and LIST COLUMNS take integers, dates, times of day and strings."""
+    scheme = table.scheme
+    if scheme is None or not scheme.columns:
+        return None
+    for name in scheme.names:
+        kind = table.type_of(name)
+        if kind not in INTEGERS and kind not in TEXTS and kind not in ("DATE", "DATETIME", "TIME"):
+            edits = as_timestamps(table) if kind == "TIMESTAMP" else ()
+            return Problem(1659, f"{name} is {kind}: not for {scheme.method} COLUMNS", edits)
+    return None
+
+
+def constant(table: Table) -> Problem | None:
+    """The function has a column, and functions of dates have dates."""
+    for scheme in _schemes(table):
+        node = scheme.node
+        if node is None:
+            continue
+        if not node.columns:
+            return Problem(1486, "the function has no column: all rows would be in one partition")
+        if not fits(node, table.type_of):
+            why = (
+                "a function of dates and times takes columns of its own type: DATE or DATETIME, "
+                "TIME for hours, TIMESTAMP for UNIX_TIMESTAMP alone"
+            )
+            return Problem(1486, why, _by_key(table, scheme))
+    return None
+
+
+def result_type(table: Table) -> Problem | None:
+    for scheme in _schemes(table):
+        if scheme.node is None or scheme.node.kind == "column":
+            continue
+        if result(scheme.node, table.type_of) in ("decimal", "float", "string"):
+            return Problem(1491, "the function yields no integer", _by_key(table, scheme))
+    return None
+
+
+def bare_type(table: Table) -> Problem | None:
+    """A column alone, without COLUMNS, is an integer."""
+    for scheme in _schemes(table):
+        if scheme.node is None or scheme.node.kind != "column":
+            continue
+        name = scheme.node.name
+        kind = table.type_of(name)
+        if kind in INTEGERS or kind in ("BIT", "YEAR"):
+            continue
+        edits = _by_key(table, scheme)
+        if scheme.method == "HASH" and kind in ("DATE", "DATETIME"):
+            edits = (Edit(*scheme.inner, f"TO_DAYS({quoted(name)})"),)
+        elif scheme.method in ("RANGE", "LIST"):
+            edits = as_columns(table) if kind in {*TEXTS, "DATE", "DATETIME", "TIME"} else ()
+        return Problem(1659, f"{name} is {kind}: {scheme.method} takes an integer", edits)
+    return None

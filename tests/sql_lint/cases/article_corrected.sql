@@ -1,0 +1,9 @@
+CREATE TABLE orders (
+    id INT AUTO_INCREMENT,
+    order_date DATE NOT NULL,
+    PRIMARY KEY (id, order_date)
+)
+PARTITION BY RANGE COLUMNS (order_date) (
+    PARTITION p0 VALUES LESS THAN ('2024-01-01'),
+    PARTITION p1 VALUES LESS THAN ('2025-01-01')
+);

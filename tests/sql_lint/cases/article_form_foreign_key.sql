@@ -1,0 +1,11 @@
+CREATE TABLE customers (id INT AUTO_INCREMENT PRIMARY KEY, name VARCHAR(100));
+CREATE TABLE orders (
+    id INT AUTO_INCREMENT PRIMARY KEY,
+    customer_id INT,
+    order_date DATE,
+    FOREIGN KEY (customer_id) REFERENCES customers (id)
+)
+PARTITION BY RANGE (YEAR(order_date)) (
+    PARTITION p0 VALUES LESS THAN (2024),
+    PARTITION p1 VALUES LESS THAN (2025)
+);

@@ -1,0 +1,1 @@
+CREATE TABLE t (id INT, c INT, FOREIGN KEY (c) REFERENCES nowhere (id)) PARTITION BY HASH (id);

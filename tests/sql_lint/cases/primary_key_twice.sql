@@ -1,0 +1,1 @@
+CREATE TABLE t (id INT PRIMARY KEY, d INT, PRIMARY KEY (id, d));

@@ -1,0 +1,1 @@
+CREATE TABLE t (a INT, b INT, c INT, d INT, e INT, f INT, g INT, h INT, i INT, j INT, k INT, l INT, m INT, n INT, o INT, p INT, q INT) PARTITION BY RANGE COLUMNS (a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q) (PARTITION p0 VALUES LESS THAN (1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1));
