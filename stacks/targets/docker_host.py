@@ -101,6 +101,8 @@ def _add_file(archive: tarfile.TarFile, name: str, text: str, uid: int, mode: in
     content = text.encode()
     entry = tarfile.TarInfo(name)
     entry.size, entry.mode, entry.uid, entry.gid = len(content), mode, uid, uid
+    # nginx keeps a certificate over a reload whose file has the same inode and time.
+    entry.mtime = int(time.time())
     archive.addfile(entry, io.BytesIO(content))
 
 
