@@ -101,7 +101,6 @@ class EdgePlan(Struct, frozen=True):
 
     proxy: str
     image: str
-    algorithm: str
     address: str
     port: int
     metrics_port: int
@@ -120,6 +119,11 @@ class EdgePlan(Struct, frozen=True):
     body_kib: int
     tls: TlsPlan | None
     addresses_change: bool
+
+    @property
+    def algorithm(self) -> str:
+        """How requests are spread over the app, for those who name the edge by one."""
+        return self.pools[0].algorithm
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -172,7 +176,6 @@ def work_out(spec: StackSpec, image: str, services: tuple[ServicePlan, ...]) -> 
     return EdgePlan(
         proxy=edge.proxy,
         image=image,
-        algorithm=edge.algorithm,
         address=edge.address,
         port=edge.port,
         metrics_port=edge.metrics_port,

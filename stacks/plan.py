@@ -18,7 +18,7 @@ from stacks.errors import CrmError
 from stacks.mysql_settings import Setting
 from stacks.partitions import OrdersPlan
 from stacks.paths import stack_file_name
-from stacks.services import ServicePlan
+from stacks.services import ServicePlan, numbered
 from stacks.spec import StackSpec
 from stacks.spec_edge import SecretReference
 
@@ -172,15 +172,11 @@ def _kubernetes(stack: str, spec: StackSpec) -> KubernetesPlan:
     )
 
 
-def _numbered(name: str, count: int) -> tuple[str, ...]:
-    return tuple(f"{name}-{i}" for i in range(1, count + 1))
-
-
 def _database(spec: StackSpec) -> DatabasePlan:
     database = spec.database
     external = database.external
     if external is None:
-        names = _numbered("database", database.shards)
+        names = numbered("database", database.shards)
         hosts, port = names, database.port
         app_user, owner_user = "crm_app", "crm_owner"
     else:
@@ -212,7 +208,7 @@ def _database(spec: StackSpec) -> DatabasePlan:
 def _cache(spec: StackSpec) -> CachePlan:
     cache = spec.cache
     cluster = cache.mode == "cluster"
-    names = _numbered("cache", cache.masters)
+    names = numbered("cache", cache.masters)
     port = cache.port
     if cache.external is not None:
         hosts: tuple[str, ...] = (cache.external.host,)

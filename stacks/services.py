@@ -48,6 +48,11 @@ class ServicePlan(Struct, frozen=True):
         return self.workers * self.threads
 
 
+def numbered(name: str, count: int) -> tuple[str, ...]:
+    """The names of so many instances of one kind."""
+    return tuple(f"{name}-{i}" for i in range(1, count + 1))
+
+
 def work_out(spec: StackSpec) -> tuple[ServicePlan, ...]:
     """The app, then every other service by name."""
     port = spec.app.port
@@ -63,7 +68,7 @@ def _service(name: str, asked: App | Service, balance: Balance, port: int) -> Se
         scale = ScalePlan(asked.replicas.min, asked.replicas.max, asked.replicas.cpu_percent)
         instances: tuple[str, ...] = (name,)
     else:
-        instances = tuple(f"{name}-{number}" for number in range(1, asked.replicas + 1))
+        instances = numbered(name, asked.replicas)
     return ServicePlan(
         name=name,
         instances=instances,

@@ -12,7 +12,7 @@ from stacks.sql_lint import advice, alter, rules
 from stacks.sql_lint.model import Table
 from stacks.sql_lint.problem import Problem
 from stacks.sql_lint.reader import Cursor, Edit, Statement, UnreadError, apply, statements, tokens
-from stacks.sql_lint.rules_keys import GONE
+from stacks.sql_lint.rules_keys import GONE, without
 from stacks.sql_lint.rules_lists import MOVED
 from stacks.sql_lint.tables import RefusedError, create
 
@@ -54,8 +54,8 @@ def _statement(statement: Statement, catalog: Catalog) -> Iterator[Finding]:
     found: list[Problem] = []
     corrected: str | None = None
     for _ in range(ROUNDS):
-        # Each round on a copy: what is refused changes nothing.
-        tried = copy.deepcopy(catalog)
+        # Each round on a catalog of its own: what is refused changes nothing.
+        tried = dict(catalog)
         try:
             table, problem = _carry_out(text, tried)
         except (UnreadError, RecursionError) as why:
@@ -154,7 +154,7 @@ def _carry_out(text: str, catalog: Catalog) -> tuple[str, Problem | None]:
     if cursor.take("DROP", "INDEX"):
         name = cursor.raw_name()
         cursor.need("ON")
-        table = catalog.get(cursor.table())
+        table = _own(catalog, cursor.table())
         if table:
             table.keys = [key for key in table.keys if key.name.lower() != name.lower()]
         return "", None
@@ -170,6 +170,14 @@ def _carry_out(text: str, catalog: Catalog) -> tuple[str, Problem | None]:
         if old in catalog:
             catalog[cursor.table()] = catalog.pop(old)
     return "", None
+
+
+def _own(catalog: Catalog, name: str) -> Table | None:
+    """The table called so, to be changed: a copy in the place of the one that others have too."""
+    table = copy.deepcopy(catalog.get(name))
+    if table is not None:
+        catalog[name] = table
+    return table
 
 
 def _create(
@@ -198,7 +206,7 @@ def _create(
     table.temporary = temporary
     if name in catalog:
         # The server reads it and does nothing; only what it refuses while reading is refused.
-        return name, next((p for rule in rules.READING[:10] if (p := rule(table))), None)
+        return name, next((p for rule in rules.PARSING if (p := rule(table))), None)
     problem = rules.first(table) or _references(table, catalog)
     _forget(table)
     catalog[name] = table
@@ -207,8 +215,6 @@ def _create(
 
 def _references(table: Table, catalog: Catalog) -> Problem | None:
     """No foreign key leads to a table with partitions, and none from one."""
-    from stacks.sql_lint.rules_keys import without
-
     for foreign in table.foreign:
         target = catalog.get(foreign.target)
         if target and target.scheme:
@@ -224,7 +230,7 @@ def _references(table: Table, catalog: Catalog) -> Problem | None:
 
 def _alter(cursor: Cursor, text: str, catalog: Catalog) -> tuple[str, Problem | None]:
     name = cursor.table()
-    table = catalog.get(name)
+    table = _own(catalog, name)
     if table is None:
         # Made elsewhere: what it is cannot be known.
         return name, None
@@ -247,7 +253,7 @@ def _index(cursor: Cursor, catalog: Catalog, kind: str) -> tuple[str, Problem | 
         cursor.next()
     cursor.need("ON")
     name = cursor.table()
-    table = catalog.get(name)
+    table = _own(catalog, name)
     if table is None:
         return name, None
     problem = alter.index(table, cursor, kind)

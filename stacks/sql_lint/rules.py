@@ -10,7 +10,7 @@ from stacks.sql_lint.problem import Problem
 
 Rule = Callable[[Table], Problem | None]
 
-READING: tuple[Rule, ...] = (
+PARSING: tuple[Rule, ...] = (
     rules_functions.random,
     rules_lists.subpartitions_of_what,
     rules_lists.defined,
@@ -21,6 +21,9 @@ READING: tuple[Rule, ...] = (
     rules_lists.maxvalue_last,
     rules_lists.numbers_agree,
     rules_lists.subpartitions_even,
+)
+"""Asked of what is never carried out as well: CREATE TABLE IF NOT EXISTS of one that is there."""
+RESOLVING: tuple[Rule, ...] = (
     rules_functions.fields,
     rules_functions.allowed,
     rules_bounds.null,
@@ -55,7 +58,7 @@ PLACING: tuple[Rule, ...] = (
     rules_functions.bare_type,
     rules_keys.unique,
 )
-RULES = (*READING, *DEFINING, *PLACING)
+RULES = (*PARSING, *RESOLVING, *DEFINING, *PLACING)
 
 
 def first(table: Table) -> Problem | None:

@@ -28,6 +28,17 @@ class Answer:
         return json.loads(self.body)
 
 
+def connection_to(
+    url: str, seconds: float, trust: ssl.SSLContext | None
+) -> http.client.HTTPConnection:
+    """A connection, not open yet, to the server of ``url``; an ``https`` one trusts whom ``trust``
+    does."""
+    parts = urlsplit(url)
+    if parts.scheme == "https":
+        return http.client.HTTPSConnection(parts.netloc, timeout=seconds, context=trust)
+    return http.client.HTTPConnection(parts.netloc, timeout=seconds)
+
+
 def call(
     url: str,
     method: str = "GET",
@@ -38,12 +49,7 @@ def call(
     """One request on a connection of its own; ``body`` is sent as JSON. An ``https`` one trusts
     whom ``trust`` does."""
     parts = urlsplit(url)
-    if parts.scheme == "https":
-        connection: http.client.HTTPConnection = http.client.HTTPSConnection(
-            parts.netloc, timeout=SECONDS, context=trust
-        )
-    else:
-        connection = http.client.HTTPConnection(parts.netloc, timeout=SECONDS)
+    connection = connection_to(url, SECONDS, trust)
     try:
         path = parts.path or "/"
         sent = {"Content-Type": "application/json"} if body is not None else {}

@@ -47,6 +47,11 @@ class Edge:
     def url(self) -> str:
         return self.stack.url
 
+    @property
+    def configuration(self) -> str:
+        """The file the proxy is configured by."""
+        return "nginx.conf" if self.proxy == "nginx" else "haproxy.cfg"
+
     def behind(self, proxy: str) -> None:
         """Have ``proxy`` in front, all else as it was."""
         if proxy != self.proxy:
@@ -115,9 +120,8 @@ class Edge:
 
     def metrics(self) -> dict[str, float]:
         """What Prometheus would be told: sample with its labels → value."""
-        number = 9113
         script = (
-            f"exec 3<>/dev/tcp/127.0.0.1/{number} && "
+            "exec 3<>/dev/tcp/127.0.0.1/9113 && "
             "printf 'GET /metrics HTTP/1.0\\r\\n\\r\\n' >&3 && cat <&3"
         )
         text = self.stack.execute("edge", "bash", "-c", script)

@@ -172,7 +172,7 @@ def test_unhealthy_version_never_gets_a_request(edge: Edge) -> None:
 
 def test_broken_configuration_is_refused_with_its_line_and_the_old_one_serves(edge: Edge) -> None:
     edge.policy("algorithm: round_robin")
-    name = "nginx.conf" if edge.proxy == "nginx" else "haproxy.cfg"
+    name = edge.configuration
     template = f"templates/{edge.proxy}/{name}.j2"
     right, wrong = {
         "nginx": ("server_tokens off;", "server_tokns off;"),
@@ -197,7 +197,7 @@ def test_broken_configuration_is_refused_with_its_line_and_the_old_one_serves(ed
 def test_file_edited_by_hand_and_broken_does_not_stop_the_edge(edge: Edge) -> None:
     """Somebody edits what is deployed and reloads: the proxy itself refuses it and goes on."""
     edge.policy("algorithm: round_robin")
-    name = "nginx.conf" if edge.proxy == "nginx" else "haproxy.cfg"
+    name = edge.configuration
     edge.write_deployed(name, "nonsense here\n")
     with load(edge.url, Mixed(), clients=4) as seen:
         edge.reload()

@@ -23,6 +23,7 @@ from tests.live.ports import free_port
 from tests.live.scanner import scan
 from tests.live.stack import Stack, prepare
 from tests.live.traffic import load
+from tests.live.waiting import wait_until
 
 pytestmark = pytest.mark.live
 
@@ -66,10 +67,7 @@ class Secure:
         """Wait until another certificate than ``number`` is served: a reload is not instant."""
         anyone = ssl.create_default_context()
         anyone.check_hostname, anyone.verify_mode = False, ssl.CERT_NONE
-        limit = time.monotonic() + 10
-        while self.serial(anyone) == number:
-            assert time.monotonic() < limit, "the old certificate is still served after 10 s"
-            time.sleep(0.1)
+        wait_until(lambda: self.serial(anyone) != number, "another certificate is served", 10)
 
     def log(self, instance: str, request: str) -> list[dict[str, Any]]:
         """The lines of JSON that ``instance`` said of a request."""

@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit
+
+from tests.live.client import connection_to
 
 SECONDS = 20
 MOST = 500_000
@@ -83,13 +84,8 @@ class Client:
     unless it ``keeps`` it. An ``https`` one trusts whom ``trust`` does."""
 
     def __init__(self, url: str, *, keeps: bool, trust: ssl.SSLContext | None) -> None:
-        parts = urlsplit(url)
         self._keeps = keeps
-        self._connection = (
-            http.client.HTTPSConnection(parts.netloc, timeout=SECONDS, context=trust)
-            if parts.scheme == "https"
-            else http.client.HTTPConnection(parts.netloc, timeout=SECONDS)
-        )
+        self._connection = connection_to(url, SECONDS, trust)
 
     def send(self, request: Request) -> tuple[int, str]:
         """The status and who served. Raises ``OSError`` or ``HTTPException``."""
