@@ -1,4 +1,8 @@
-"""What others say of an nginx configuration: crossplane (is it one?), gixy (is it safe?)."""
+"""What others say of an nginx configuration: crossplane (is it one?), gixy (is it safe?).
+
+crossplane is here the fork that carries it on, ngxparse: the original takes what stands in a `map`
+for directives it does not know.
+"""
 
 from __future__ import annotations
 
@@ -20,12 +24,7 @@ NEWER: dict[str, list[int]] = {
     # nginx 1.25.1.
     "http2": [analyzer.NGX_HTTP_MAIN_CONF | analyzer.NGX_HTTP_SRV_CONF | analyzer.NGX_CONF_FLAG],
     # The module njs is not nginx's own: https://nginx.org/en/docs/http/ngx_http_js_module.html
-    "js_content": [
-        analyzer.NGX_HTTP_LOC_CONF | analyzer.NGX_HTTP_LMT_CONF | analyzer.NGX_CONF_TAKE12
-    ],
     "js_import": [_ANYWHERE | analyzer.NGX_CONF_TAKE13],
-    "js_path": [_ANYWHERE | analyzer.NGX_CONF_TAKE1],
-    "js_set": [_ANYWHERE | analyzer.NGX_CONF_TAKE23],
     "js_shared_dict_zone": [analyzer.NGX_HTTP_MAIN_CONF | analyzer.NGX_CONF_1MORE],
 }
 """Directives that crossplane does not know: where each may stand and with how many arguments, as
