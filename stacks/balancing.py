@@ -146,6 +146,11 @@ class EdgePlan(Struct, frozen=True):
         return self.retries + 1
 
     @property
+    def asks_again(self) -> bool:
+        """Whether what no replica took is given out once more, to those there are by then."""
+        return self.addresses_change and self.retries > 0
+
+    @property
     def client_burst(self) -> int:
         """How many requests of one address are taken at once: those of two seconds."""
         return 2 * self.client_requests_per_second

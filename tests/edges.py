@@ -113,3 +113,16 @@ def shipped(stack: str) -> str:
     assert isinstance(edge, dict)
     spec = stack_file.parse({**config, "edge": {**edge, "proxy": "nginx"}}, stack)
     return RENDERER.tree(plan.make(stack, spec))["nginx/nginx.conf"]
+
+
+def section(text: str, head: str) -> list[str]:
+    """The lines of the section of HAProxy's, or of the block of nginx's, that ``head`` begins."""
+    lines = text.splitlines()
+    start = next(i for i, line in enumerate(lines) if line.strip() in (head, f"{head} {{"))
+    indent = len(lines[start]) - len(lines[start].lstrip())
+    found = []
+    for line in lines[start + 1 :]:
+        if line.strip() and not line.startswith(" " * (indent + 1)) and line[0] != ".":
+            break
+        found.append(line.strip())
+    return found

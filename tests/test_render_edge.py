@@ -8,26 +8,13 @@ from typing import Any
 import pytest
 
 from tests import edges
-from tests.edges import ORDERS, TO_ORDERS, configuration
+from tests.edges import ORDERS, TO_ORDERS, configuration, section
 
 PROXIES = ("nginx", "haproxy")
 
 
 def lines_of(text: str) -> list[str]:
     return [line.strip() for line in text.splitlines()]
-
-
-def section(text: str, head: str) -> list[str]:
-    """The lines of the section of HAProxy's, or of the block of nginx's, that ``head`` begins."""
-    lines = text.splitlines()
-    start = next(i for i, line in enumerate(lines) if line.strip() in (head, f"{head} {{"))
-    indent = len(lines[start]) - len(lines[start].lstrip())
-    found = []
-    for line in lines[start + 1 :]:
-        if line.strip() and not line.startswith(" " * (indent + 1)) and line[0] != ".":
-            break
-        found.append(line.strip())
-    return found
 
 
 # --- Algorithms ----------------------------------------------------------------------------------
@@ -173,13 +160,18 @@ def test_proxies_connect_anew_where_replicas_come_and_go_behind_one_name(
 def test_nginx_gives_a_route_its_path_and_what_is_below_it() -> None:
     text = configuration("nginx", **edges.BOTH["services"])
     for location in ("location = /api/v1/orders", "location /api/v1/orders/"):
-        assert section(text, location)[:3] == [
+        assert section(text, location)[:4] == [
             "set $pool orders;",
+            "set $route 1;",
             "proxy_read_timeout 30s;",
             "proxy_pass http://orders;",
         ]
     assert "proxy_read_timeout 600s;" in section(text, "location /reports/")
-    assert section(text, "location /")[:2] == ["set $pool app;", "proxy_pass http://app;"]
+    assert section(text, "location /") == [
+        "set $pool app;",
+        "set $route 0;",
+        "proxy_pass http://app;",
+    ]
 
 
 def test_haproxy_tries_longer_prefixes_first() -> None:

@@ -147,3 +147,41 @@ def test_zones_have_names_of_their_own_whatever_services_are_called() -> None:
     makes = r"zone |limit_req_zone .* zone=|js_shared_dict_zone zone=|ssl_session_cache shared:"
     zones = re.findall(rf"^\s*(?:{makes})([\w-]+)", text, re.MULTILINE)
     assert len(zones) == len(set(zones)) == 7
+
+
+def test_nginx_asks_again_what_no_replica_could_be_reached_for_where_addresses_change() -> None:
+    text = edges.configuration("nginx", **edges.BOTH["services"])
+    # To the same pool and with the same patience, once: the next failure is the answer.
+    again = edges.section(text, "location @again_1")
+    assert again == [
+        "recursive_error_pages on;",
+        "error_page 502 = @bad_gateway;",
+        "error_page 504 = @too_slow;",
+        "proxy_read_timeout 30s;",
+        "proxy_pass http://orders;",
+    ]
+    assert edges.section(text, "location @again_0")[-1] == "proxy_pass http://app;"
+    assert "@again" not in edges.configuration("nginx", edge={"retries": 0})
+    assert "@again" not in edges.configuration("nginx", **edges.BOTH["kubernetes"])
+
+
+@pytest.mark.parametrize(
+    ("connect_times", "addresses", "again"),
+    [
+        ("-", "10.0.0.2:8000", True),
+        ("0.001, -", "10.0.0.2:8000, 10.0.0.3:8000", True),
+        # It was reached: what it did with the request is not known.
+        ("0.001", "10.0.0.2:8000", False),
+        ("-, 0.001", "10.0.0.2:8000, 10.0.0.3:8000", False),
+        # None was asked, as all have enough to do: one more question would not help.
+        ("-", "app", False),
+    ],
+)
+def test_nginx_asks_again_only_what_was_not_sent(
+    connect_times: str, addresses: str, again: bool
+) -> None:
+    text = edges.configuration("nginx", **edges.BOTH["services"])
+    found = re.findall(r'^\s*"~(\S.*)" @again_\$route;', text, re.MULTILINE)
+    assert len(found) == 2
+    for pattern in found:
+        assert bool(re.search(pattern, f"{connect_times} {addresses}")) == again

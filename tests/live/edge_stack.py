@@ -130,6 +130,24 @@ class Edge:
         samples = [line.rpartition(" ") for line in body.splitlines() if not line.startswith("#")]
         return {name: float(value) for name, _, value in samples if name}
 
+    def settled_metrics(self) -> dict[str, float]:
+        """The same once what was asked before is counted: a proxy counts after it has answered."""
+
+        def answered() -> dict[str, float]:
+            counters = (
+                "edge_requests_total{",
+                'haproxy_frontend_http_responses_total{proxy="edge"',
+            )
+            return {n: v for n, v in self.metrics().items() if n.startswith(counters)}
+
+        def stand_still() -> bool:
+            before = answered()
+            time.sleep(0.3)
+            return answered() == before
+
+        wait_until(stand_still, "the counters stand still")
+        return self.metrics()
+
     def wait_for(self, replicas: int) -> None:
         """Until that many answer, and no other."""
         wanted = {f"app-{number}" for number in range(1, replicas + 1)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from itertools import pairwise
 
 import pytest
@@ -9,11 +10,19 @@ from docker.models.containers import Container
 
 from tests.live.client import call
 from tests.live.stack import Stack
-from tests.live.traffic import load
+from tests.live.traffic import Request, load
 
 pytestmark = pytest.mark.live
 
 PATHS = ["/api/v1/customers?limit=5", "/static/crm.css", "/"]
+
+
+def now_and_then(number: int) -> Request:
+    """Every other one writes."""
+    if number % 2:
+        return Request(PATHS[1])
+    body = {"name": "Ada", "email": "ada@example.org", "role": "sales"}
+    return Request("/api/v1/users", "POST", body)
 
 
 def started(containers: dict[str, Container]) -> dict[str, tuple[str, str]]:
@@ -55,12 +64,16 @@ def test_scaling_touches_only_app_and_the_proxys_view_of_it(
     assert seen.failures == []
 
 
-def test_vertical_change_replaces_that_tier_alone(dev: Stack) -> None:
+def test_vertical_change_replaces_that_tier_alone_and_loses_nothing(dev: Stack) -> None:
+    """A quiet stack of one replica: nothing tells its proxy beforehand that the old one is gone."""
     before = started(dev.containers())
     dev.edit("memory_mib: 256", "memory_mib: 320")
     try:
-        changes = dev.up()
+        with load(dev.url, now_and_then, clients=2, keeps=False, pause_seconds=0.25) as seen:
+            changes = dev.up()
+            time.sleep(3)
         assert changes["replace"] == 1
+        assert seen.failures == []
         after = started(dev.containers())
         assert {name for name in after if after[name] != before[name]} == {"app-1"}
         assert dev.container("app-1").attrs["HostConfig"]["Memory"] == 320 * 2**20

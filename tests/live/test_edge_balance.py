@@ -169,23 +169,23 @@ def test_routes_give_a_service_its_paths_alone(edge: Edge) -> None:
 def test_edge_counts_requests_latencies_and_backends(edge: Edge) -> None:
     edge.policy("algorithm: round_robin")
     edge.wait_for(3)
-    before = edge.metrics()
+    before = edge.settled_metrics()
     assert send(edge.url, cheap, 300).failures == []
     assert call(f"{edge.url}/api/v1/nothing").status == 404
-    grown = {name: value - before.get(name, 0) for name, value in edge.metrics().items()}
+    now = edge.settled_metrics()
+    grown = {name: value - before.get(name, 0) for name, value in now.items()}
     if edge.proxy == "nginx":
         assert grown['edge_requests_total{pool="app",status="200"}'] == 300
         assert grown['edge_requests_total{pool="app",status="404"}'] == 1
         assert grown['edge_request_seconds_count{pool="app"}'] == 301
         assert 0 < grown['edge_request_seconds_sum{pool="app"}'] < 300
         assert sum(v for n, v in grown.items() if n.startswith("edge_backend_requests_t")) == 301
-        ups = [v for n, v in edge.metrics().items() if n.startswith("edge_backend_up{")]
+        ups = [v for n, v in now.items() if n.startswith("edge_backend_up{")]
         assert ups.count(1) >= 3
     else:
         frontend = 'haproxy_frontend_http_responses_total{proxy="edge",code='
         assert grown[f'{frontend}"2xx"}}'] == 300
         assert grown[f'{frontend}"4xx"}}'] == 1
-        now = edge.metrics()
         assert now['haproxy_backend_response_time_average_seconds{proxy="app"}'] >= 0
         for name in EVENLY:
             assert now[f'haproxy_server_status{{proxy="app",server="{name}",state="UP"}}'] == 1

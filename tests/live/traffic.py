@@ -114,10 +114,12 @@ def send(
     clients: int = 4,
     keeps: bool = True,
     trust: ssl.SSLContext | None = None,
+    pause_seconds: float = 0,
     stop: threading.Event | None = None,
     seen: Seen | None = None,
 ) -> Seen:
-    """Send the first ``count`` of ``requests``, or until ``stop``; what came of it."""
+    """Send the first ``count`` of ``requests``, or until ``stop``; what came of it. A client waits
+    ``pause_seconds`` between two."""
     seen = Seen() if seen is None else seen
     numbers, lock = iter(range(count)), threading.Lock()
 
@@ -134,6 +136,7 @@ def send(
             except (OSError, http.client.HTTPException) as error:
                 answer = repr(error)
             seen.add(request, began, answer)
+            time.sleep(pause_seconds)
         client.close()
 
     workers = [threading.Thread(target=work) for _ in range(clients)]
@@ -152,13 +155,17 @@ def load(
     clients: int = 4,
     keeps: bool = True,
     trust: ssl.SSLContext | None = None,
+    pause_seconds: float = 0,
 ) -> Iterator[Seen]:
     """Send ``requests``, so many that they do not end before the block does."""
     stop, seen = threading.Event(), Seen()
     sender = threading.Thread(
         target=send,
         args=(url, requests, MOST),
-        kwargs={"clients": clients, "keeps": keeps, "trust": trust, "stop": stop, "seen": seen},
+        kwargs={
+            **{"clients": clients, "keeps": keeps, "trust": trust},
+            **{"pause_seconds": pause_seconds, "stop": stop, "seen": seen},
+        },
     )
     sender.start()
     try:

@@ -30,8 +30,9 @@ function count(r) {
 
 // Of a request that was given to several, each is named, in turn.
 function attempts(figures, pool, addresses, statuses) {
-    const answers = statuses.split(', ');
-    addresses.split(', ').forEach((address, i) => {
+    // Between those of one pass there are commas; a colon where all was begun once more.
+    const answers = statuses.split(/, | : /);
+    addresses.split(/, | : /).forEach((address, i) => {
         if (address.indexOf(':') < 0) {
             return;
         }
