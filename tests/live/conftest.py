@@ -1,8 +1,6 @@
-"""The shipped stacks, each deployed once for all live tests and destroyed afterwards."""
+"""The shipped stacks, each deployed once for all live tests, which follow each other by stack."""
 
 from __future__ import annotations
-
-from collections.abc import Iterator
 
 import pytest
 
@@ -11,23 +9,37 @@ from tests.cluster.fixture import cluster
 from tests.live import edge_stack, kubernetes_stack
 from tests.live.edge_stack import Edge
 from tests.live.kubernetes_stack import KubernetesStack
+from tests.live.shared import ORDER, SHARED, needed_by
 from tests.live.stack import Stack, deployed
 
 __all__ = ["cluster"]
 
 
-@pytest.fixture(scope="session")
-def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Order all tests by what they share, and leave them in their order otherwise."""
+    items.sort(key=lambda item: ORDER.index(needed_by(item)))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """Destroy the shared stack after the last test of it."""
+    if nextitem is None or needed_by(nextitem) != needed_by(item):
+        SHARED.close()
+
+
+@pytest.fixture(scope="module")
+def dev(tmp_path_factory: pytest.TempPathFactory) -> Stack:
     """``dev``: one of each, nginx."""
-    with deployed(tmp_path_factory.mktemp("dev") / "project", "dev") as stack:
-        yield stack
+    folder = tmp_path_factory.mktemp("dev") / "project"
+    return SHARED.get("dev", lambda: deployed(folder, "dev"))
 
 
-@pytest.fixture(scope="session")
-def three(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edge]:
+@pytest.fixture(scope="module")
+def three(tmp_path_factory: pytest.TempPathFactory) -> Edge:
     """``dev`` with three replicas, for the tests of the edge."""
-    with edge_stack.edge(tmp_path_factory.mktemp("edge") / "project") as found:
-        yield found
+    folder = tmp_path_factory.mktemp("edge") / "project"
+    return SHARED.get("three", lambda: edge_stack.edge(folder))
 
 
 @pytest.fixture(scope="module", params=["nginx", "haproxy"])
@@ -38,28 +50,25 @@ def edge(request: pytest.FixtureRequest, three: Edge) -> Edge:
     return three
 
 
-@pytest.fixture(scope="session")
-def horizontal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+@pytest.fixture(scope="module")
+def horizontal(tmp_path_factory: pytest.TempPathFactory) -> Stack:
     """``horizontal``: three replicas, two shards, a Redis Cluster, HAProxy."""
-    with deployed(tmp_path_factory.mktemp("horizontal") / "project", "horizontal") as stack:
-        yield stack
+    folder = tmp_path_factory.mktemp("horizontal") / "project"
+    return SHARED.get("horizontal", lambda: deployed(folder, "horizontal"))
 
 
-@pytest.fixture(scope="session")
-def vertical(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+@pytest.fixture(scope="module")
+def vertical(tmp_path_factory: pytest.TempPathFactory) -> Stack:
     """``vertical``: one large of each, orders by month."""
-    with deployed(tmp_path_factory.mktemp("vertical") / "project", "vertical") as stack:
-        yield stack
+    folder = tmp_path_factory.mktemp("vertical") / "project"
+    return SHARED.get("vertical", lambda: deployed(folder, "vertical"))
 
 
-@pytest.fixture(scope="session")
-def kubernetes(
-    tmp_path_factory: pytest.TempPathFactory, cluster: Cluster
-) -> Iterator[KubernetesStack]:
+@pytest.fixture(scope="module")
+def kubernetes(tmp_path_factory: pytest.TempPathFactory, cluster: Cluster) -> KubernetesStack:
     """``kubernetes``: what ``horizontal`` is, on the cluster for tests."""
     folder = tmp_path_factory.mktemp("kubernetes") / "project"
-    with kubernetes_stack.deployed(folder, cluster) as stack:
-        yield stack
+    return SHARED.get("kubernetes", lambda: kubernetes_stack.deployed(folder, cluster))
 
 
 @pytest.fixture(params=["dev", "horizontal", "vertical"])
