@@ -7,11 +7,9 @@ every import, which took a tenth of the time of ``crm render``.
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 from msgspec import UNSET, Struct
 
-from stacks import balancing, mysql_settings, partitions
+from stacks import balancing, mysql_settings, partitions, shard_map
 from stacks import services as service_plans
 from stacks.balancing import EdgePlan
 from stacks.errors import CrmError
@@ -21,10 +19,6 @@ from stacks.paths import stack_file_name
 from stacks.services import ServicePlan, numbered
 from stacks.spec import StackSpec
 from stacks.spec_edge import SecretReference
-
-BUCKETS = 64
-"""Customers are hashed into this many buckets; each shard owns a run of them. Fixed: changing it
-would move nearly every customer, changing ``shards`` moves only buckets."""
 
 CLUSTER_SLOTS = 16384
 """Redis Cluster's number of hash slots (https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/)."""
@@ -42,7 +36,8 @@ class Shard(Struct, frozen=True):
 
 
 class DatabasePlan(Struct, frozen=True):
-    """The database tier. ``external`` shards are used, not deployed."""
+    """The database tier. ``external`` shards are used, not deployed. ``map_version`` is that of the
+    map ``shards`` are."""
 
     image: str
     external: bool
@@ -53,6 +48,7 @@ class DatabasePlan(Struct, frozen=True):
     memory_mib: int
     storage_gib: int
     shards: tuple[Shard, ...]
+    map_version: str
     settings: tuple[Setting, ...]
     max_connections: int
     orders: OrdersPlan
@@ -182,7 +178,7 @@ def _database(spec: StackSpec) -> DatabasePlan:
     else:
         names, hosts, port = ("database-1",), (external.host,), external.port
         app_user, owner_user = external.user, external.owner_user
-    bounds = _split(BUCKETS, len(names))
+    held = shard_map.of(names)
     settings = mysql_settings.derive(database.memory_mib, database.port, dict(database.settings))
     return DatabasePlan(
         image=qualified(spec.images.mysql, spec.images.registry),
@@ -194,11 +190,10 @@ def _database(spec: StackSpec) -> DatabasePlan:
         memory_mib=database.memory_mib,
         storage_gib=database.storage_gib,
         shards=tuple(
-            Shard(name, host, port, index, first, last)
-            for index, (name, host, (first, last)) in enumerate(
-                zip(names, hosts, bounds, strict=True), start=1
-            )
+            Shard(each.name, host, port, index, each.first, each.last)
+            for index, (each, host) in enumerate(zip(held, hosts, strict=True), start=1)
         ),
+        map_version=shard_map.version(held),
         settings=settings,
         max_connections=mysql_settings.max_connections(settings),
         orders=partitions.work_out(database.orders),
@@ -219,7 +214,7 @@ def _cache(spec: StackSpec) -> CachePlan:
         hosts = tuple(f"{name}-of-{cache.masters}" for name in names)
     else:
         hosts = names
-    slots = _split(CLUSTER_SLOTS, len(names))
+    slots = shard_map.runs(CLUSTER_SLOTS, len(names))
     return CachePlan(
         image=qualified(spec.images.redis, spec.images.registry),
         external=cache.external is not None,
@@ -237,12 +232,6 @@ def _cache(spec: StackSpec) -> CachePlan:
         eviction=cache.eviction,
         ttl_seconds=cache.ttl_seconds,
     )
-
-
-def _split(total: int, parts: int) -> tuple[tuple[int, int], ...]:
-    """``total`` things in ``parts`` runs whose lengths differ by one at most: (first, last)s."""
-    edges = [total * i // parts for i in range(parts + 1)]
-    return tuple((a, b - 1) for a, b in pairwise(edges))
 
 
 def _secrets(spec: StackSpec) -> dict[str, SecretReference | None]:

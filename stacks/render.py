@@ -135,6 +135,7 @@ def _service_settings(plan: Plan, service: ServicePlan) -> Settings:
         },
         "database": {
             "buckets": plan.database.shards[-1].last_bucket + 1,
+            "map_version": plan.database.map_version,
             "name": plan.database.name,
             "user": plan.database.app_user,
             "pool_size": service.threads,

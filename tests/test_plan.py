@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from stacks import mysql_settings, plan, stack_file
+from stacks import mysql_settings, plan, shard_map, stack_file
 from stacks.errors import CrmError
 from stacks.plan import Plan
 
@@ -142,7 +142,7 @@ def test_connections_that_are_no_number_are_refused(value: str | int) -> None:
 def test_shard_map_covers_every_bucket_once(shards: int) -> None:
     database = made(database={"shards": shards}).database
     held = [b for s in database.shards for b in range(s.first_bucket, s.last_bucket + 1)]
-    assert held == list(range(plan.BUCKETS))
+    assert held == list(range(shard_map.BUCKETS))
     sizes = [s.last_bucket - s.first_bucket + 1 for s in database.shards]
     assert max(sizes) - min(sizes) <= 1
     assert len({s.host for s in database.shards}) == shards

@@ -1,10 +1,11 @@
 """How to reach one MySQL server, and whether it is the one that was meant."""
 
 import ssl
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import pymysql
 from pymysql.connections import Connection
+from pymysql.cursors import DictCursor
 from sqlalchemy.exc import DBAPIError
 
 from crm.settings import DatabaseSettings, ShardSettings
@@ -32,7 +33,15 @@ PASSING = {
 
 NO_TABLE = 1146
 
-Identity = tuple[str, int, int, int]
+
+class Identity(NamedTuple):
+    """Which shard a server is, of which map; an older one's row has no version, which is ""."""
+
+    name: str
+    buckets: int
+    first_bucket: int
+    last_bucket: int
+    map_version: str
 
 
 def connect(
@@ -68,25 +77,29 @@ def connect(
 
 def stored_identity(connection: RawConnection) -> Identity | None:
     """Who the server says it is: its crm_shard row. None before the schema job has written it."""
-    query = "SELECT name, buckets, first_bucket, last_bucket FROM crm_shard WHERE id = 1"
-    with connection.cursor() as cursor:
+    with connection.cursor(DictCursor) as cursor:
         try:
-            cursor.execute(query)
+            # All columns: a server from before there were versions has one less.
+            cursor.execute("SELECT * FROM crm_shard WHERE id = 1")
         except pymysql.MySQLError as error:
             if _code(error) == NO_TABLE:
                 return None
             raise
         row = cursor.fetchone()
-    return None if row is None else (str(row[0]), int(row[1]), int(row[2]), int(row[3]))
+    if row is None:
+        return None
+    return Identity(**{name: row.get(name, "") for name in Identity._fields})
 
 
 def expected_identity(shard: ShardSettings, database: DatabaseSettings) -> Identity:
-    return (shard.name, database.buckets, shard.first_bucket, shard.last_bucket)
+    return Identity(
+        shard.name, database.buckets, shard.first_bucket, shard.last_bucket, database.map_version
+    )
 
 
 def describe(identity: Identity) -> str:
-    name, buckets, first, last = identity
-    return f"{name} (buckets {first} to {last} of {buckets})"
+    name, buckets, first, last, version = identity
+    return f"{name} (buckets {first} to {last} of {buckets}, map {version or 'without version'})"
 
 
 def number(error: DBAPIError) -> int:

@@ -15,7 +15,13 @@ WAIT_SECONDS = 120.0
 PAUSE_SECONDS = 1.0
 # Data definition may have to wait for running transactions.
 STATEMENT_SECONDS = 300
-LOCK = "crm_schema"
+
+# A table that an earlier release made has no such column; schema.sql makes it of new ones.
+VERSION = "map_version VARCHAR(16) NOT NULL DEFAULT ''"
+HAS_VERSION = (
+    "SELECT COUNT(*) FROM information_schema.columns WHERE table_schema = DATABASE() "
+    "AND table_name = 'crm_shard' AND column_name = 'map_version'"
+)
 
 
 def main(environ: Mapping[str, str]) -> None:
@@ -27,13 +33,18 @@ def main(environ: Mapping[str, str]) -> None:
         raise CrmError(f"{loaded.schema}: cannot be read: {error.strerror}") from error
     database = loaded.file.database
     with ExitStack() as stack:
-        connections = []
-        for shard in database.shards:
-            connection = stack.enter_context(wait_for(shard, database, loaded.secrets))
+        connections = [
+            (shard, stack.enter_context(wait_for(shard, database, loaded.secrets)))
+            for shard in database.shards
+        ]
+        # Each step on all of them before the next: a map that one of them refuses changes none,
+        # and two shards that name one server have overwritten each other's row by the last.
+        for shard, connection in connections:
+            with told(shard):
+                accept(connection, shard, database)
+        for shard, connection in connections:
             with told(shard):
                 apply(connection, shard, database, statements)
-            connections.append((shard, connection))
-        # Only now: two shards that name one server overwrite each other's row.
         for shard, connection in connections:
             with told(shard):
                 verify(connection, shard, database)
@@ -80,34 +91,47 @@ def wait_for(
         time.sleep(PAUSE_SECONDS)
 
 
+def accept(
+    connection: mysql.RawConnection, shard: ShardSettings, database: DatabaseSettings
+) -> None:
+    """Refuse a map that does not fit the rows that are there. One job at a time per shard: from
+    here on it holds the lock, as long as its connection lives."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET SESSION max_execution_time = 0")
+        # Named after the shard, so that another one which names the same server is found out.
+        if scalar(cursor, "SELECT GET_LOCK(%s, 60)", f"crm_schema {shard.name}") != 1:
+            raise CrmError(f"{shard.name}: another schema job is running; try again when it ended")
+        stored = mysql.stored_identity(connection)
+        expected = mysql.expected_identity(shard, database)
+        if stored is None:
+            return
+        fits = stored._replace(map_version=stored.map_version or expected.map_version) == expected
+        if not fits and holds_rows(cursor):
+            raise CrmError(
+                f"{shard.name}: this server holds rows as {mysql.describe(stored)}, "
+                f"the shard map says {mysql.describe(expected)}: "
+                "with this map its customers would not be found, so nothing was changed"
+            )
+
+
 def apply(
     connection: mysql.RawConnection,
     shard: ShardSettings,
     database: DatabaseSettings,
     statements: list[str],
 ) -> None:
-    """Run the statements, then write the identity. One job at a time per shard."""
+    """Run the statements, then write the identity."""
     with connection.cursor() as cursor:
-        cursor.execute("SET SESSION max_execution_time = 0")
-        if scalar(cursor, f"SELECT GET_LOCK('{LOCK}', 60)") != 1:
-            raise CrmError(f"{shard.name}: another schema job is running; try again when it ended")
-        stored = mysql.stored_identity(connection)
-        expected = mysql.expected_identity(shard, database)
-        if stored is not None and stored != expected and holds_rows(cursor):
-            raise CrmError(
-                f"{shard.name}: this server holds rows as {mysql.describe(stored)}, "
-                f"the shard map says {mysql.describe(expected)}: "
-                "with this map its customers would not be found, so nothing was changed"
-            )
         for statement in statements:
             cursor.execute(statement)
+        if not scalar(cursor, HAS_VERSION):
+            cursor.execute(f"ALTER TABLE crm_shard ADD {VERSION}")
         cursor.execute(
-            "REPLACE INTO crm_shard (id, name, buckets, first_bucket, last_bucket) "
-            "VALUES (1, %s, %s, %s, %s)",
-            expected,
+            "REPLACE INTO crm_shard (id, name, buckets, first_bucket, last_bucket, map_version) "
+            "VALUES (1, %s, %s, %s, %s, %s)",
+            mysql.expected_identity(shard, database),
         )
         connection.commit()
-        cursor.execute(f"SELECT RELEASE_LOCK('{LOCK}')")
 
 
 def verify(
@@ -130,6 +154,6 @@ def holds_rows(cursor: Any) -> bool:
     return bool(scalar(cursor, query))
 
 
-def scalar(cursor: Any, query: str) -> Any:
-    cursor.execute(query)
+def scalar(cursor: Any, query: str, *values: str) -> Any:
+    cursor.execute(query, values)
     return cursor.fetchone()[0]

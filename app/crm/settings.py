@@ -38,9 +38,10 @@ class ShardSettings(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class DatabaseSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    """``pool_size`` is connections per worker and shard."""
+    """``pool_size`` is connections per worker and shard; ``map_version`` is of the whole map."""
 
     buckets: Annotated[int, Meta(ge=1, le=65536)]
+    map_version: Annotated[str, Meta(pattern=r"^[0-9a-f]{8}$")]
     name: Annotated[str, Meta(min_length=1)]
     user: Annotated[str, Meta(min_length=1)]
     pool_size: Annotated[int, Meta(ge=1, le=256)]

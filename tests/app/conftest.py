@@ -20,6 +20,7 @@ def app_file() -> dict[str, object]:
         "server": {"workers": 1, "threads": 2},
         "database": {
             "buckets": 64,
+            "map_version": "0a1b2c3d",
             "name": "crm",
             "user": "crm_app",
             "pool_size": 2,

@@ -6,6 +6,7 @@ CREATE TABLE IF NOT EXISTS crm_shard (
     buckets INT UNSIGNED NOT NULL,
     first_bucket INT UNSIGNED NOT NULL,
     last_bucket INT UNSIGNED NOT NULL,
+    map_version VARCHAR(16) NOT NULL DEFAULT '',
     PRIMARY KEY (id)
 ) ENGINE = InnoDB;
 
