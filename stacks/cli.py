@@ -96,6 +96,13 @@ def _parser() -> argparse.ArgumentParser:
     images.add_argument("what", nargs="*", help="`build` or `push`, and stacks (default: all)")
     images.add_argument("--json", action="store_true", help="one JSON object on standard output")
     images.set_defaults(run=_images)
+
+    shards = verbs.add_parser("shards", help="`plan`: what another number of shards would move")
+    shards.add_argument("what", choices=("plan",))
+    shards.add_argument("stack")
+    shards.add_argument("--shards", type=int, metavar="N", help="instead of the stack file's own")
+    shards.add_argument("--json", action="store_true", help="one JSON object on standard output")
+    shards.set_defaults(run=_shards)
     return parser
 
 
@@ -185,6 +192,12 @@ def _images(options: argparse.Namespace) -> int:
         return images_push.run(options.what[1:], options.json)
     build = options.what[:1] == ["build"]
     return images_command.run(options.what[1:] if build else options.what, build, options.json)
+
+
+def _shards(options: argparse.Namespace) -> int:
+    from stacks import shards_command
+
+    return shards_command.run(options.stack, options.shards, options.json)
 
 
 if __name__ == "__main__":

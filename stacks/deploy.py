@@ -11,7 +11,7 @@ import sys
 import time
 from dataclasses import replace
 
-from stacks import engines, images, plan, render, stack_file, tiers
+from stacks import engines, images, plan, render, shards_command, stack_file, tiers
 from stacks.errors import CrmError
 from stacks.paths import ROOT, stack_file_name
 from stacks.plan import Plan
@@ -31,8 +31,7 @@ def run(verb: str, stack: str, *, engine: str, as_json: bool, yes: bool, delete_
     """
     began = time.monotonic()
     try:
-        if verb in ("preview", "up"):
-            _prepare(stack, pull=verb == "up")
+        notes = _prepare(stack, pull=verb == "up") if verb in ("preview", "up") else {}
         progress = _Progress()
         opened = engines.open_engine(stack, engine, progress)
         if verb in ("refresh", "destroy"):
@@ -50,7 +49,7 @@ def run(verb: str, stack: str, *, engine: str, as_json: bool, yes: bool, delete_
     if as_json:
         print(_json(_document(result)))
     else:
-        _print(verb, result)
+        _print(verb, result, notes)
     if result.result != "succeeded" and not as_json:
         print(f"error: {result.message}", file=sys.stderr)
     return 0 if result.result == "succeeded" else 1
@@ -74,19 +73,24 @@ def outputs(stack: str, *, engine: str, as_json: bool) -> int:
     return 0
 
 
-def _prepare(stack: str, *, pull: bool) -> None:
-    """Refuse what cannot work before anything is touched, then see to the images."""
+def _prepare(stack: str, *, pull: bool) -> dict[str, str]:
+    """Refuse what cannot work before anything is touched, then see to the images.
+
+    Returns what a person should know of the plan.
+    """
     from stacks.targets import choice
 
     planned = plan.make(stack, stack_file.load(stack))
     files = render.Renderer().tree(planned)
     workloads = tiers.workloads(planned, files, images.app_reference(ROOT))
     _refuse_another_target(planned)
+    shards_command.refuse_another_map(planned)
     choice.check(planned, workloads)
     # A cluster's nodes get their images by themselves: `crm images push` brings them in reach.
     if pull and planned.target == "docker":
         for reference in dict.fromkeys(workload.image for workload in workloads):
             images.ensure(reference, _say)
+    return {"connections to each shard": plan.connection_budget(planned)}
 
 
 def _refuse_another_target(planned: Plan) -> None:
@@ -234,9 +238,9 @@ def _document(result: Result) -> dict[str, object]:
     return document
 
 
-def _print(verb: str, result: Result) -> None:
+def _print(verb: str, result: Result, notes: dict[str, str]) -> None:
     for line in result.drift:
         print(f"drift: {line}")
     print(f"{verb}: {result.result} in {result.seconds:.1f} s ({_counts(result)})")
-    for key, value in sorted(result.outputs.items()):
+    for key, value in sorted({**result.outputs, **notes}.items()):
         print(f"  {key}: {value if isinstance(value, str) else json.dumps(value)}")

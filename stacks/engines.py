@@ -6,23 +6,27 @@ stack remembers which of them made it, in the state both keep in the same folder
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from stacks import stack_file
+from stacks import shard_map, stack_file
 from stacks.errors import CrmError
 from stacks.paths import LOCAL, PASSPHRASE, STATE
 from stacks.pulumi_state.files import Store
 from stacks.results import Event, Result
+from stacks.services import numbered
 from stacks.workload import STACK_LABEL
 
 Name = Literal["pulumi", "embedded"]
 NAMES: tuple[Name, ...] = ("pulumi", "embedded")
 _EMBEDDED_MARK = "crm-embedded"
+_DATA = r"::database-\d+-data$"
 
 
 class Engine(Protocol):
@@ -87,6 +91,36 @@ def target_of(stack: str) -> str | None:
     """The target that what the state knows of ``stack`` is on; ``None`` when it knows nothing."""
     packages = {str(r.get("type")).partition(":")[0] for r in _latest(stack).get("resources") or ()}
     return next((target for target in ("docker", "kubernetes") if target in packages), None)
+
+
+def shard_map_of(stack: str) -> shard_map.Map | None:
+    """The map that the rows of ``stack`` lie by; ``None`` where the state knows of none.
+
+    It is what the application was given: that comes after the schema job, which every server has
+    to agree to. Of a stack that was destroyed there are only the shards' volumes, and all of them.
+    """
+    resources = [r for r in _latest(stack).get("resources") or () if r.get("custom")]
+    runs = [r.get("inputs") for r in resources if str(r.get("type")).endswith(":Deployment")]
+    used = json.dumps(runs)
+    for resource in resources:
+        kind, inputs = str(resource.get("type")), resource.get("inputs") or {}
+        if kind.endswith("crm:Files") and not str(resource["urn"]).endswith("::schema-files"):
+            files = inputs.get("files") or {}
+        elif kind.endswith(":ConfigMap") and f'"{inputs["metadata"]["name"]}"' in used:
+            files = inputs.get("data") or {}
+        else:
+            continue
+        if "app.json" in files:
+            return shard_map.given(files["app.json"])
+    kept = [r for r in resources if r.get("protect") and re.search(_DATA, str(r.get("urn")))]
+    others = [r for r in resources if not r.get("protect") and not _is_frame(str(r.get("type")))]
+    names = numbered("database", len(kept))
+    return shard_map.of(names) if kept and not others else None
+
+
+def _is_frame(kind: str) -> bool:
+    """Whether it is what a stack's data is left with when all else is destroyed."""
+    return kind.startswith("pulumi:") or kind.endswith(":Namespace")
 
 
 def _latest(stack: str) -> dict[str, Any]:

@@ -36,8 +36,7 @@ class Shard(Struct, frozen=True):
 
 
 class DatabasePlan(Struct, frozen=True):
-    """The database tier. ``external`` shards are used, not deployed. ``map_version`` is that of the
-    map ``shards`` are."""
+    """The database tier. ``external`` shards are used, not deployed."""
 
     image: str
     external: bool
@@ -48,10 +47,21 @@ class DatabasePlan(Struct, frozen=True):
     memory_mib: int
     storage_gib: int
     shards: tuple[Shard, ...]
-    map_version: str
     settings: tuple[Setting, ...]
     max_connections: int
     orders: OrdersPlan
+
+    @property
+    def map(self) -> shard_map.Map:
+        """Which shard holds which buckets."""
+        return tuple(
+            shard_map.Held(shard.name, shard.first_bucket, shard.last_bucket)
+            for shard in self.shards
+        )
+
+    @property
+    def map_version(self) -> str:
+        return shard_map.version(self.map)
 
 
 class CacheNode(Struct, frozen=True):
@@ -193,7 +203,6 @@ def _database(spec: StackSpec) -> DatabasePlan:
             Shard(each.name, host, port, index, each.first, each.last)
             for index, (each, host) in enumerate(zip(held, hosts, strict=True), start=1)
         ),
-        map_version=shard_map.version(held),
         settings=settings,
         max_connections=mysql_settings.max_connections(settings),
         orders=partitions.work_out(database.orders),
@@ -265,20 +274,34 @@ def connections_wanted(services: tuple[ServicePlan, ...]) -> int:
     return sum(2 * service.most * service.at_once for service in services)
 
 
+def connection_budget(plan: Plan) -> str:
+    """What all replicas may open to each shard, with its arithmetic, and what a shard allows."""
+    wanted = f"{_arithmetic(plan.services)} = {connections_wanted(plan.services)}"
+    if plan.database.external:
+        return f"{wanted}; the server decides what it allows"
+    return f"{wanted}; each allows {_allowance(plan.database)}"
+
+
 def _check_connections(services: tuple[ServicePlan, ...], database: DatabasePlan) -> None:
     wanted = connections_wanted(services)
-    allowed = database.max_connections - RESERVED_CONNECTIONS
-    if database.external or wanted <= allowed:
+    if database.external or wanted <= database.max_connections - RESERVED_CONNECTIONS:
         return
     most = max(services, key=lambda service: service.most * service.at_once)
     key = "app" if most.name == "app" else f"services.{most.name}"
-    sums = " + ".join(
+    raise CrmError(
+        f"crm:{key}.replicas{'.max' if most.scale else ''}: {_arithmetic(services)} = {wanted}, "
+        f"but each shard allows {_allowance(database)}; "
+        "raise crm:database.memory_mib or ask for fewer replicas"
+    )
+
+
+def _arithmetic(services: tuple[ServicePlan, ...]) -> str:
+    return " + ".join(
         f"{s.most} replicas × {s.workers} workers × {s.threads} connections × 2 during a roll-out"
         for s in services
     )
-    raise CrmError(
-        f"crm:{key}.replicas{'.max' if most.scale else ''}: {sums} = {wanted}, "
-        "but each shard allows "
-        f"{database.max_connections} less {RESERVED_CONNECTIONS} in reserve = {allowed}; "
-        "raise crm:database.memory_mib or ask for fewer replicas"
-    )
+
+
+def _allowance(database: DatabasePlan) -> str:
+    most = database.max_connections
+    return f"{most} less {RESERVED_CONNECTIONS} in reserve = {most - RESERVED_CONNECTIONS}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from itertools import groupby, pairwise
 
 from msgspec import Struct
@@ -46,6 +47,14 @@ def of(names: tuple[str, ...]) -> Map:
         Held(name, first, last)
         for name, (first, last) in zip(names, runs(BUCKETS, len(names)), strict=True)
     )
+
+
+def given(app_file: str) -> Map | None:
+    """The map of an ``app.json``; ``None`` where it is a server that is not the stack's own."""
+    shards = json.loads(app_file)["database"]["shards"]
+    if any(shard["host"] != shard["name"] for shard in shards):
+        return None
+    return tuple(Held(s["name"], s["first_bucket"], s["last_bucket"]) for s in shards)
 
 
 def version(held: Map) -> str:

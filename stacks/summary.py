@@ -5,8 +5,9 @@ Where an autoscaler decides, sums are those of the most replicas there may be.
 
 from __future__ import annotations
 
-from stacks.plan import Plan, connections_wanted
+from stacks.plan import Plan, connection_budget
 from stacks.services import ScalePlan, ServicePlan
+from stacks.shard_map import BUCKETS
 
 
 def topology(plan: Plan) -> str:
@@ -91,13 +92,17 @@ def sizes(plan: Plan) -> str:
             for pool in edge.pools
         ),
         *(f"| `{route.prefix}` | goes to {route.pool} |" for route in edge.routes),
-        f"| connections to each shard | {connections_wanted(plan.services)} wanted, "
-        f"{'the server decides' if database.external else database.max_connections} allowed |",
+        f"| connections to each shard | {connection_budget(plan)} |",
+        f"| shard map | version {database.map_version}, {BUCKETS} buckets: {_map(plan)} |",
         f"| `crm_orders` | {_orders(plan)} |",
         f"| cache | {cache.max_memory_mib} MiB of data each, {cache.eviction}, "
         f"{cache.ttl_seconds} s |",
     ]
     return "\n".join([*lines, ""])
+
+
+def _map(plan: Plan) -> str:
+    return ", ".join(f"{held.name} {held.first}–{held.last}" for held in plan.database.map)
 
 
 def _runs(service: ServicePlan) -> str:

@@ -155,6 +155,7 @@ def test_crm_commands_are_understood(document: str) -> None:
         # `[…]` is what may be left out; the words in capitals stand for one.
         plain = line.replace("[", " ").replace("]", " ").replace("…", " ")
         plain = re.sub(r"\bENGINE\b", "embedded", plain)
+        plain = re.sub(r"\bN\b", "2", plain)
         words = [word for word in shlex.split(plain) if not word.startswith("(")]
         if len(words) == 2 and words[1] in ("up", "preview", "refresh", "destroy", "outputs"):
             words.append("dev")  # the verb alone, in a sentence

@@ -149,6 +149,17 @@ def test_shard_map_covers_every_bucket_once(shards: int) -> None:
     assert [s.server_id for s in database.shards] == list(range(1, shards + 1))
 
 
+def test_version_is_that_of_the_map_alone() -> None:
+    versions = {
+        shards: made(database={"shards": shards}).database.map_version for shards in range(1, 65)
+    }
+    assert len(set(versions.values())) == 64
+    other = made(database={"shards": 2, "memory_mib": 2048, "port": 3307}).database
+    assert other.map_version == versions[2]
+    # Part of what servers keep: a change would have every one of them refuse the application.
+    assert (versions[1], versions[2]) == ("058d60bf", "8314793c")
+
+
 @pytest.mark.parametrize("masters", range(3, 101))
 def test_cluster_slots_cover_every_slot_once(masters: int) -> None:
     nodes = made(cache={"mode": "cluster", "masters": masters}).cache.nodes
@@ -252,9 +263,15 @@ def test_connection_budget_is_met_at_its_edge() -> None:
     services = made(app={"replicas": 14}, database={"memory_mib": 768}).services
     assert plan.connections_wanted(services) == 112
 
+    assert plan.connection_budget(made(app={"replicas": 14}, database={"memory_mib": 768})) == (
+        "14 replicas × 1 workers × 4 connections × 2 during a roll-out = 112; "
+        "each allows 128 less 10 in reserve = 118"
+    )
+
 
 def test_external_database_has_its_own_connection_limit() -> None:
-    made(app={"replicas": 100}, database={"external": EXTERNAL_DATABASE})
+    external = made(app={"replicas": 100}, database={"external": EXTERNAL_DATABASE})
+    assert plan.connection_budget(external).endswith("= 800; the server decides what it allows")
 
 
 def test_connection_budget_counts_the_most_replicas_there_may_be() -> None:
