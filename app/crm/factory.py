@@ -10,6 +10,7 @@ from crm.figures import Figures
 from crm.services import Services
 from crm.settings import Settings
 from crm.shards import Shards
+from crm.sizes import Sizes
 
 
 def create_app(settings: Settings) -> Flask:
@@ -20,7 +21,7 @@ def create_app(settings: Settings) -> Flask:
     cache = Cache(
         settings.file.cache, lambda: open_client(settings.file.cache, settings.secrets), figures
     )
-    app.extensions["crm"] = Services(settings, figures, shards, cache)
+    app.extensions["crm"] = Services(settings, figures, shards, Sizes(shards), cache)
     web.install(app)
     for blueprint in (
         customers.api,

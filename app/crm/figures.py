@@ -37,12 +37,14 @@ class Report(Struct, frozen=True):
 
     response: 1/N * sum of response times, health checks and metrics left out.
     queries:  1/k * sum of query times, by shard.
+    tables:   the same of each table, by shard and table.
     cache:    hits / queries; a query the cache could not answer in time is no hit.
     """
 
     instance: str
     response: Average
     queries: dict[str, Average]
+    tables: dict[str, dict[str, Average]]
     cache: HitRatio
 
 
@@ -92,24 +94,32 @@ class Figures:
         return generate_latest(self._whole())
 
     def report(self, instance: str) -> Report:
-        sums: dict[tuple[str, str], float] = {}
+        sums: dict[tuple[str, ...], float] = {}
         for metric in self._whole().collect():
             for sample in metric.samples:
-                key = (sample.name, sample.labels.get("shard") or sample.labels.get("result", ""))
-                sums[key] = sums.get(key, 0.0) + sample.value
+                label = sample.labels.get("shard") or sample.labels.get("result", "")
+                for key in (
+                    (sample.name, label),
+                    (sample.name, label, sample.labels.get("table", "")),
+                ):
+                    sums[key] = sums.get(key, 0.0) + sample.value
 
-        def average(name: str, label: str = "") -> Average:
-            count = int(sums.get((f"{name}_count", label), 0))
-            total = sums.get((f"{name}_sum", label), 0.0)
+        def average(name: str, *labels: str) -> Average:
+            count = int(sums.get((f"{name}_count", *labels), 0))
+            total = sums.get((f"{name}_sum", *labels), 0.0)
             return Average(total / count if count else None, count)
 
         hits = int(sums.get(("crm_cache_queries_total", "hit"), 0))
         queries = hits + int(sums.get(("crm_cache_queries_total", "miss"), 0))
-        shards = sorted(label for name, label in sums if name == "crm_query_seconds_count")
+        tables: dict[str, dict[str, Average]] = {}
+        for name, shard, *table in sorted(sums):
+            if name == "crm_query_seconds_count" and table:
+                tables.setdefault(shard, {})[table[0]] = average("crm_query_seconds", shard, *table)
         return Report(
             instance=instance,
-            response=average("crm_response_seconds"),
-            queries={shard: average("crm_query_seconds", shard) for shard in shards},
+            response=average("crm_response_seconds", ""),
+            queries={shard: average("crm_query_seconds", shard) for shard in tables},
+            tables=tables,
             cache=HitRatio(hits / queries if queries else None, hits, queries),
         )
 

@@ -82,7 +82,8 @@ def readyz() -> Response:
 
 @blueprint.get("/metrics")
 def metrics() -> Response:
-    return Response(services().figures.expose(), content_type=CONTENT_TYPE_LATEST)
+    crm = services()
+    return Response(crm.figures.expose() + crm.sizes.expose(), content_type=CONTENT_TYPE_LATEST)
 
 
 @blueprint.get("/api/v1/figures")

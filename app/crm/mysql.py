@@ -18,7 +18,9 @@ READ_SECONDS = 3
 # The server gives up before READ_SECONDS do, so that a slow statement ends as an error of that
 # statement and not as a connection lost in an unknown state.
 SESSION = (
-    "SET SESSION innodb_lock_wait_timeout = 2, max_execution_time = 2500, time_zone = '+00:00'"
+    "SET SESSION innodb_lock_wait_timeout = 2, max_execution_time = 2500, time_zone = '+00:00', "
+    # Else sizes (crm.sizes) would be those of up to a day ago.
+    "information_schema_stats_expiry = 0"
 )
 
 # Errors of the moment, by MySQL's number: the same request may succeed in a second.

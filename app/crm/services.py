@@ -8,6 +8,7 @@ from crm.cache import Cache
 from crm.figures import Figures
 from crm.settings import Settings
 from crm.shards import Shards
+from crm.sizes import Sizes
 
 
 @dataclass(frozen=True)
@@ -15,6 +16,7 @@ class Services:
     settings: Settings
     figures: Figures
     shards: Shards
+    sizes: Sizes
     cache: Cache
 
 

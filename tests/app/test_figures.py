@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,22 @@ def test_partition_query_time_is_by_shard_over_all_tables() -> None:
     queries = figures.report("app-1").queries
     assert {shard: average.count for shard, average in queries.items()} == {"one": 2, "two": 1}
     assert all((average.average_seconds or 0) > 0 for average in queries.values())
+
+
+def test_partition_query_time_of_a_table_leaves_the_others_out() -> None:
+    figures = Figures()
+    for table, pause in (("crm_orders", 0.02), ("users", 0.0), ("users", 0.0)):
+        with figures.query("one", table):
+            time.sleep(pause)
+    tables = figures.report("app-1").tables
+    assert {table: average.count for table, average in tables["one"].items()} == {
+        "crm_orders": 1,
+        "users": 2,
+    }
+    orders, users = (tables["one"][table].average_seconds for table in ("crm_orders", "users"))
+    assert orders is not None
+    assert users is not None
+    assert orders > 0.02 > users
 
 
 def test_query_that_fails_is_counted() -> None:
