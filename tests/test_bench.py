@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from stacks import engines, stack_file
-from tests.bench import charts, edge, engine, load, render, table
+from tests.bench import charts, edge, engine, load, render, routing, table
 from tests.bench.measure import CannotRunError, Command, Cost, Pair, pair, run
 
 
@@ -187,6 +187,13 @@ def test_rendered_and_written_ones_have_the_file_the_proxy_reads(proxy: str) -> 
     for subject in (*edge.subjects(proxy), edge.written("backend")):
         name = "nginx.conf" if subject.name == "backend" else main
         assert subject.files[name]
+
+
+def test_routing_is_measured_by_query(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(routing, "QUERIES", 1000)
+    rows = list(routing.rows(1))
+    assert {row.unit for row in rows} == {"µs per query"}
+    assert [row.what.split(", ")[1] for row in rows] == list(routing.ROUTED)
 
 
 def test_no_docker_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
