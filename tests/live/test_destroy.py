@@ -31,6 +31,13 @@ def test_destroy_keeps_the_data_until_it_is_asked_for(tmp_path: Path) -> None:
         data = f"crm-{stack.name}-database-1-data"
         assert stack.objects() == {"containers": [], "networks": [], "volumes": [data]}
 
+        # The rows that are left lie by the map of one shard.
+        stack.edit("shards: 1", "shards: 2")
+        refused = stack.crm("up", "--yes")
+        stack.edit("shards: 2", "shards: 1")
+        assert "is deployed with 1; with 2, 32 of 64 buckets" in refused.err
+        assert stack.objects() == {"containers": [], "networks": [], "volumes": [data]}
+
         stack.up()
         read = call(f"{stack.url}/api/v1/customers/{customer}")
         assert read.status == 200

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
+import time
+
 import pytest
 
+from tests.live import traffic
 from tests.live.client import call
 from tests.live.stack import Stack
 from tests.live.waiting import wait_until
@@ -65,6 +69,66 @@ def test_orders_lie_with_their_customer_in_hash_partitions(
             "WHERE TABLE_NAME = 'crm_orders'",
         )
         assert partitions == [["8", "HASH"]]
+
+
+def test_sizes_are_told_by_partition_and_bucket(
+    horizontal: Stack, customers: dict[str, list[int]]
+) -> None:
+    def sizes(name: str) -> dict[tuple[str, str], set[str]]:
+        """Partitions or buckets by shard and table, of the replica that answers next."""
+        text = call(f"{horizontal.url}/metrics").body.decode()
+        found: dict[tuple[str, str], set[str]] = {}
+        for part, shard, table in re.findall(
+            rf'^{name}{{\w+="(\w*)",shard="([\w-]+)",table="(\w+)"}} [1-9]', text, re.M
+        ):
+            found.setdefault((shard, table), set()).add(part)
+        return found
+
+    wait_until(lambda: len(sizes("crm_bucket_bytes")) >= 2, "both shards' buckets are counted")
+    wait_until(lambda: len(sizes("crm_partition_bytes")) >= 8, "both shards' partitions")
+    buckets = sizes("crm_bucket_rows")
+    for shard, held in zip(SHARDS, (range(32), range(32, 64)), strict=True):
+        assert buckets[shard, "customers"] <= {str(bucket) for bucket in held}
+        assert sizes("crm_partition_bytes")[shard, "crm_orders"] == {f"p{i}" for i in range(8)}
+
+
+def test_connections_under_load_stay_within_the_budget_that_is_shown(horizontal: Stack) -> None:
+    said = horizontal.crm("preview")
+    assert said.code == 0, said.err
+    line = re.search(
+        r"  connections to each shard: .* = (\d+); each allows (\d+) less (\d+)", said.out
+    )
+    assert line, said.out
+    wanted, allowed, reserve = (int(number) for number in line.groups())
+    for shard in SHARDS:
+        horizontal.sql(shard, "FLUSH STATUS")
+    paths = ("/api/v1/customers", "/api/v1/orders", "/customers", "/api/v1/users")
+    with traffic.load(horizontal.url, paths, clients=32):
+        time.sleep(8)
+    for shard in SHARDS:
+        ((_, peak),) = horizontal.sql(shard, "SHOW GLOBAL STATUS LIKE 'Max_used_connections'")
+        print(f"{shard}: {peak} connections at most, {wanted} wanted by the replicas")
+        # As many as the replicas have threads; half of the budget is for a roll-out.
+        assert wanted / 4 < int(peak) <= wanted + reserve < allowed
+
+
+@pytest.mark.parametrize("verb", ["preview", "up"])
+def test_another_number_of_shards_is_refused_and_nothing_is_touched(
+    horizontal: Stack, customers: dict[str, list[int]], verb: str
+) -> None:
+    there = {name: container.id for name, container in horizontal.containers().items()}
+    horizontal.edit("shards: 2", "shards: 3")
+    try:
+        done = horizontal.crm(verb, *(["--yes"] if verb == "up" else []))
+        moves = horizontal.project.crm("shards", "plan", horizontal.name)
+    finally:
+        horizontal.edit("shards: 3", "shards: 2")
+    assert done.code == 1
+    assert f"crm:database.shards: {horizontal.name} is deployed with 2; with 3, 33 of" in done.err
+    assert {name: c.id for name, c in horizontal.containers().items()} == there
+    assert "buckets 42–63 (22): database-2 → database-3" in moves.out
+    for shard in SHARDS:
+        assert call(f"{horizontal.url}/api/v1/customers/{customers[shard][0]}").status == 200
 
 
 def test_stopping_a_shard_fails_its_customers_only(

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
+from crm import schema as job_of_the_app
+from crm.errors import CrmError as JobError
 from stacks import plan, render, stack_file
 from stacks.plan import Plan
 from tests.live import own
@@ -161,6 +165,75 @@ def test_statement_that_is_wrong_is_refused(server: own.MySQL, schema: str) -> N
     code, said = server.ask(wrong, schema)
     assert code != 0
     assert "1503" in said
+
+
+# --- The schema job, on the same server ----------------------------------------------------------
+
+
+@pytest.fixture
+def job(server: own.MySQL, schema: str, tmp_path: Path) -> Callable[[int], None]:
+    """The schema job of a stack of so many shards, all of which are that one server."""
+    server.sql(
+        "CREATE USER IF NOT EXISTS crm_owner@'%' IDENTIFIED BY 'canary'; "
+        f"GRANT ALL ON {schema}.* TO crm_owner@'%'"
+    )
+    (tmp_path / "schema.sql").write_text(statements("none"))
+    (tmp_path / "database_owner_password").write_text("canary")
+
+    def run(shards: int) -> None:
+        spec = stack_file.parse({"database": {"shards": shards, "name": schema}}, "sql")
+        told = json.loads(render.Renderer().tree(plan.make("sql", spec))["app/job.json"])
+        for shard in told["database"]["shards"]:
+            shard |= {"host": own.gateway(), "port": server.port}
+        (tmp_path / "app.json").write_text(json.dumps(told))
+        job_of_the_app.main(
+            {"CRM_CONFIG": str(tmp_path / "app.json"), "CRM_SECRETS": str(tmp_path)}
+        )
+
+    return run
+
+
+def stored(server: own.MySQL, schema: str) -> list[list[str]]:
+    return server.sql(
+        "SELECT name, buckets, first_bucket, last_bucket, map_version FROM crm_shard", schema
+    )
+
+
+def test_job_gives_a_server_of_an_earlier_release_its_version(
+    server: own.MySQL, schema: str, job: Callable[[int], None]
+) -> None:
+    job(1)
+    version = plan.make("sql", stack_file.parse({}, "sql")).database.map_version
+    identity = [["database-1", "64", "0", "63", version]]
+    assert stored(server, schema) == identity
+    server.sql("ALTER TABLE crm_shard DROP map_version", schema)
+    server.sql("INSERT INTO customers (id, name, email) VALUES (1, 'A', 'a@b')", schema)
+    for _ in range(2):
+        job(1)
+        assert stored(server, schema) == identity
+
+
+def test_job_refuses_another_map_over_rows_and_changes_nothing(
+    server: own.MySQL, schema: str, job: Callable[[int], None]
+) -> None:
+    job(1)
+    before = stored(server, schema)
+    server.sql("INSERT INTO users (id, name, email, role) VALUES (1, 'A', 'a@b', 'r')", schema)
+    with pytest.raises(JobError, match=r"^database-1: this server holds rows .* 0 to 63 of 64"):
+        job(2)
+    assert stored(server, schema) == before
+    # Buckets are compared, and so is the map that they are of.
+    server.sql("UPDATE crm_shard SET map_version = '00000000'", schema)
+    with pytest.raises(JobError, match="map 00000000"):
+        job(1)
+    server.sql("DELETE FROM users", schema)
+    job(1)
+    assert stored(server, schema) == before
+
+
+def test_job_finds_out_two_shards_that_are_one_server(job: Callable[[int], None]) -> None:
+    with pytest.raises(JobError, match="do two shards name one server"):
+        job(2)
 
 
 # --- What runs in the stacks ---------------------------------------------------------------------
