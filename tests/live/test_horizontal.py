@@ -15,6 +15,7 @@ from tests.live.waiting import wait_until
 pytestmark = pytest.mark.live
 
 SHARDS = ("database-1", "database-2")
+REPLICAS = {"app-1", "app-2", "app-3"}
 NODES = ("cache-1", "cache-2", "cache-3")
 
 
@@ -30,9 +31,13 @@ def customers(horizontal: Stack) -> dict[str, list[int]]:
     }
 
 
+def replicas(stack: Stack) -> set[str]:
+    """Those that answer."""
+    return {call(f"{stack.url}/healthz").headers.get("x-served-by", "") for _ in range(12)}
+
+
 def test_three_replicas_answer(horizontal: Stack) -> None:
-    seen = {call(f"{horizontal.url}/healthz").headers["x-served-by"] for _ in range(12)}
-    assert seen == {"app-1", "app-2", "app-3"}
+    assert replicas(horizontal) == REPLICAS
 
 
 def test_shards_hold_different_customers(
@@ -71,25 +76,39 @@ def test_orders_lie_with_their_customer_in_hash_partitions(
         assert partitions == [["8", "HASH"]]
 
 
+READ = """\
+import urllib.request
+print(urllib.request.urlopen("http://127.0.0.1:8000/metrics", timeout=5).read().decode())
+"""
+
+
 def test_sizes_are_told_by_partition_and_bucket(
     horizontal: Stack, customers: dict[str, list[int]]
 ) -> None:
-    def sizes(name: str) -> dict[tuple[str, str], set[str]]:
-        """Partitions or buckets by shard and table, of the replica that answers next."""
-        text = call(f"{horizontal.url}/metrics").body.decode()
-        found: dict[tuple[str, str], set[str]] = {}
-        for part, shard, table in re.findall(
-            rf'^{name}{{\w+="(\w*)",shard="([\w-]+)",table="(\w+)"}} [1-9]', text, re.M
-        ):
-            found.setdefault((shard, table), set()).add(part)
-        return found
+    # Sizes are kept for a while: one that was just started has none of before there were rows.
+    horizontal.container("app-1").restart()
+    found: dict[str, set[tuple[str, ...]]] = {}
 
-    wait_until(lambda: len(sizes("crm_bucket_bytes")) >= 2, "both shards' buckets are counted")
-    wait_until(lambda: len(sizes("crm_partition_bytes")) >= 8, "both shards' partitions")
-    buckets = sizes("crm_bucket_rows")
+    def read() -> bool:
+        """Whether the replica knows all; partition or bucket, shard and table of each metric."""
+        code, text = horizontal.attempt("app-1", "python3", "-c", READ)
+        labels = r'{\w+="(\w*)",shard="([\w-]+)",table="(\w+)"} \d'
+        for name in ("partition_rows", "partition_bytes", "bucket_rows", "bucket_bytes"):
+            found[name] = set(re.findall(rf"^crm_{name}{labels}", text, re.M))
+        return code == 0 and all(
+            {shard for _, shard, _ in series} == set(SHARDS) for series in found.values()
+        )
+
+    wait_until(read, "the replica knows the sizes of both shards")
+    assert {p for p, _, table in found["partition_bytes"] if table == "crm_orders"} == {
+        f"p{i}" for i in range(8)
+    }
     for shard, held in zip(SHARDS, (range(32), range(32, 64)), strict=True):
-        assert buckets[shard, "customers"] <= {str(bucket) for bucket in held}
-        assert sizes("crm_partition_bytes")[shard, "crm_orders"] == {f"p{i}" for i in range(8)}
+        counted = {int(bucket) for bucket, name, _ in found["bucket_rows"] if name == shard}
+        assert counted
+        assert counted <= set(held)
+    assert found["bucket_bytes"] == found["bucket_rows"]
+    wait_until(lambda: replicas(horizontal) == REPLICAS, "it is given requests again")
 
 
 def test_connections_under_load_stay_within_the_budget_that_is_shown(horizontal: Stack) -> None:
