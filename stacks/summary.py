@@ -132,15 +132,19 @@ def _door(plan: Plan) -> str:
 
 def _orders(plan: Plan) -> str:
     orders = plan.database.orders
-    if orders.partition_by == "range":
-        months = orders.partitions[1:-1]
-        return (
-            f"range by `{orders.column}`, {len(months)} months, "
-            f"{months[0].name[2:].replace('_', '-')} to {months[-1].name[2:].replace('_', '-')}"
-        )
-    if orders.partition_by == "hash":
-        return f"hash of `{orders.column}`, {orders.hash_count} partitions"
-    return "not partitioned"
+    if orders.partition_by == "none":
+        return "not partitioned"
+    if orders.partition_by != "range":
+        return f"{orders.partition_by} of `{orders.column}`, {orders.count} partitions"
+    ranges = orders.partitions[1:-1]
+    first, last = (name[2:].replace("_", "-") for name in (ranges[0].name, ranges[-1].name))
+    text = f"range by `{orders.column}`, {len(ranges)} {orders.interval}s, {first} to {last}"
+    if orders.subpartitions:
+        text += f", each in {orders.subpartitions} subpartitions by `customer_id`"
+    if life := orders.life_cycle:
+        kept = "for ever" if life.retention is None else f"{life.retention} behind"
+        text += f"; kept {life.ahead} ahead, {kept}"
+    return text
 
 
 def _size(cpus: float, memory_mib: int) -> str:

@@ -195,6 +195,24 @@ def test_monthly_partitions_follow_each_other_over_a_year_end() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("interval", "start", "partitions"),
+    [
+        ("week", "2025-12-22", ["p_2025_12_22 2025-12-29", "p_2025_12_29 2026-01-05"]),
+        ("day", "2024-02-28", ["p_2024_02_28 2024-02-29", "p_2024_02_29 2024-03-01"]),
+    ],
+)
+def test_weeks_and_days_are_named_after_their_first_day(
+    interval: str, start: str, partitions: list[str]
+) -> None:
+    orders = {"partition_by": "range", "column": "order_date", "interval": interval}
+    found = made(database={"orders": {**orders, "start": start, "count": 2}}).database.orders
+    said = [f"{p.name} {p.below}".replace("'", "") for p in found.partitions[1:-1]]
+    assert said == partitions
+    assert found.partitions[0].below == f"'{start}'"
+    assert found.life_cycle is None
+
+
 @pytest.mark.parametrize("count", [1, 12, 1024])
 def test_partitions_stay_below_what_mysql_allows_and_rise(count: int) -> None:
     orders = made(
@@ -228,6 +246,18 @@ def test_partitions_stay_below_what_mysql_allows_and_rise(count: int) -> None:
             },
             ("id", "order_date"),
         ),
+        (
+            {
+                "partition_by": "range",
+                "column": "order_date",
+                "interval": "day",
+                "start": "2025-01-01",
+                "count": 1,
+                "subpartitions": 4,
+            },
+            ("id", "order_date", "customer_id"),
+        ),
+        ({"partition_by": "key", "column": "customer_id", "count": 8}, ("id", "customer_id")),
     ],
 )
 def test_primary_key_holds_the_partition_column(
