@@ -21,11 +21,16 @@ class Partition(Struct, frozen=True):
 
 class LifeCycle(Struct, frozen=True):
     """How range partitions are kept, in intervals; ``retention`` of ``None`` is for ever.
-    ``archive``: what is older goes into a table of its own; else nothing goes without a yes."""
+
+    ``archive``: what is older goes into a table of its own; else nothing goes without a yes. The
+    sizes are those of what sees to it.
+    """
 
     ahead: int
     retention: int | None
     archive: bool
+    cpus: float = 0.1
+    memory_mib: int = 128
 
 
 class OrdersPlan(Struct, frozen=True):

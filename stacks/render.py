@@ -66,6 +66,8 @@ class Renderer:
             "app/job.json": render("app/app.json.j2", settings=_job_settings(plan)),
             "mysql/schema.sql": render("mysql/schema.sql.j2", database=plan.database),
         }
+        if life_cycle := _life_cycle_settings(plan):
+            files["app/partitions.json"] = render("app/app.json.j2", settings=life_cycle)
         for service in plan.services:
             settings = _service_settings(plan, service)
             files[f"app/{service.name}.json"] = render("app/app.json.j2", settings=settings)
@@ -170,6 +172,22 @@ def _job_settings(plan: Plan) -> Settings:
         "server": {"port": plan.app.port, "workers": 1, "threads": 1},
         "database": {**database, "user": plan.database.owner_user, "pool_size": 1},
     }
+
+
+def _life_cycle_settings(plan: Plan) -> Settings | None:
+    """What the keeper of partitions reads: as the schema job, and how they are to be kept."""
+    orders = plan.database.orders
+    if orders.life_cycle is None:
+        return None
+    kept = {
+        "table": "crm_orders",
+        "column": orders.column,
+        "interval": orders.interval,
+        "ahead": orders.life_cycle.ahead,
+        "retention": orders.life_cycle.retention,
+        "archive": orders.life_cycle.archive,
+    }
+    return {**_job_settings(plan), "partitions": kept}
 
 
 def _bytecode_cache() -> FileSystemBytecodeCache | None:

@@ -62,6 +62,8 @@ def sizes(plan: Plan) -> str:
     ]
     if not database.external:
         rows.append(("database", "MySQL", len(database.shards), database.cpus, database.memory_mib))
+    if life := database.orders.life_cycle:
+        rows.append(("partitions", "their keeper", 1, life.cpus, life.memory_mib))
     if not cache.external:
         rows.append(
             ("cache", f"Redis ({cache.mode})", len(cache.nodes), cache.cpus, cache.memory_mib)
