@@ -27,8 +27,8 @@ LOCK_SECONDS = 60
 METADATA_LOCK_SECONDS = 2
 PAUSES = (1.0, 2.0, 4.0, 8.0)
 LOCKED = 1205
-# 1114, 1021, 1030 and 3: the table, the disk, the storage engine's write, a file's write.
-DISK_FULL = {1114, 1021, 1030, 3}
+# 1114, 1021, 3675, 1030 and 3: a table, the disk, a tablespace, the engine's write, a file's.
+DISK_FULL = {1114, 1021, 3675, 1030, 3}
 # Splitting off many rows takes long; it is never done without a yes.
 STATEMENT_SECONDS = 3600
 CLOCK_SECONDS = 3600
