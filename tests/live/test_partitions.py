@@ -9,32 +9,24 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from crm import partition_plan, partitions, schema, settings
+from crm import partition_plan, partitions, schema
 from crm.errors import CrmError
-from crm.partitions import Outcome
-from crm.settings import Settings
-from stacks import plan, render, stack_file
 from stacks.paths import ROOT
 from tests.live import own
+from tests.live.ports import free_port
+from tests.live.shop import PASSWORD, Shop
+from tests.live.waiting import wait_until
 
 pytestmark = pytest.mark.live
 
-PASSWORD = "a password of this test's own"
-ORDERS: dict[str, object] = {
-    "partition_by": "range",
-    "column": "order_date",
-    "interval": "month",
-    "start": "2026-01",
-    "count": 4,
-    "ahead": 3,
-    "retention": 6,
-}
 HOUR = timedelta(hours=1)
 
 
@@ -44,77 +36,6 @@ def server() -> Iterator[own.MySQL]:
         running.sql(f"CREATE USER crm_owner@'%' IDENTIFIED BY \"{PASSWORD}\"")
         running.sql("GRANT ALL PRIVILEGES ON crm.* TO crm_owner@'%'")
         yield running
-
-
-class Shop:
-    """A new database with the rendered tables, orders that come in, and a clock."""
-
-    def __init__(self, server: own.MySQL, folder: Path, **orders: object) -> None:
-        server.sql("DROP DATABASE IF EXISTS crm; CREATE DATABASE crm CHARACTER SET utf8mb4")
-        spec = stack_file.parse({"database": {"orders": {**ORDERS, **orders}}}, "shop")
-        files = render.Renderer().tree(plan.make("shop", spec))
-        told = json.loads(files["app/partitions.json"])
-        told["database"]["shards"][0] |= {"host": own.gateway(), "port": server.port}
-        (folder / "app.json").write_text(json.dumps(told))
-        (folder / "database_owner_password").write_text(PASSWORD)
-        self.environment = {"CRM_CONFIG": f"{folder}/app.json", "CRM_SECRETS": str(folder)}
-        self.loaded: Settings = settings.load(self.environment)
-        self.shard = self.loaded.file.database.shards[0]
-        self.server = server
-        self.said: list[str] = []
-        self.inserted = 0
-        with schema.wait_for(
-            self.shard, self.loaded.file.database, self.loaded.secrets
-        ) as connection:
-            schema.apply(
-                connection,
-                self.shard,
-                self.loaded.file.database,
-                list(schema.split(files["mysql/schema.sql"])),
-            )
-
-    def sell(self, *days: date, each: int = 20) -> None:
-        """``each`` orders of each of ``days``."""
-        rows = []
-        for day in days:
-            for _ in range(each):
-                self.inserted += 1
-                rows.append(f"({self.inserted}, {self.inserted % 19}, '{day}', 1)")
-        self.server.sql(f"INSERT INTO crm_orders VALUES {', '.join(rows)}", "crm")
-
-    def run(self, now: datetime, *, apply: bool = True, yes: bool = False) -> Outcome:
-        self.said.clear()
-        with partitions.connected(self.loaded, self.shard) as connection:
-            with connection.cursor() as cursor:
-                cursor.execute(f"SET timestamp = {now.timestamp()}")
-            return partitions.run(
-                connection, self.loaded, self.shard, now, self.said.append, apply=apply, yes=yes
-            )
-
-    def live(self) -> dict[str, date | None]:
-        """Name and bound of each partition there is."""
-        rows = self.server.sql(
-            "SELECT DISTINCT PARTITION_NAME, PARTITION_DESCRIPTION, PARTITION_ORDINAL_POSITION "
-            "FROM information_schema.PARTITIONS WHERE TABLE_NAME = 'crm_orders' ORDER BY 3"
-        )
-        return {
-            name: None if below == "MAXVALUE" else date.fromisoformat(below.strip("'"))
-            for name, below, _ in rows
-        }
-
-    def archives(self) -> list[str]:
-        found = self.server.sql("SHOW TABLES LIKE 'crm_orders_archive_%'", "crm")
-        return [name for (name,) in found]
-
-    def check(self) -> None:
-        """Every order there ever was is there once: number and sum of ids say so."""
-        tables = ["crm_orders", *self.archives()]
-        union = " UNION ALL ".join(f"SELECT id FROM {table}" for table in tables)
-        found = self.server.sql(
-            f"SELECT COUNT(*), SUM(id), COUNT(DISTINCT id) FROM ({union}) a", "crm"
-        )
-        total = self.inserted * (self.inserted + 1) // 2
-        assert found == [[str(self.inserted), str(total), str(self.inserted)]]
 
 
 @pytest.fixture
@@ -289,3 +210,56 @@ def test_table_of_another_form_is_refused(shop: Shop, sql: str, says: str) -> No
     shop.server.sql(sql, "crm")
     with pytest.raises(CrmError, match=says):
         shop.run(at(date(2026, 5, 1)))
+
+
+# --- The keeper ----------------------------------------------------------------------------------
+
+
+def test_keeper_does_what_there_is_to_do_and_says_so(server: own.MySQL, tmp_path: Path) -> None:
+    today = datetime.now(UTC).date()
+    begun = partition_plan.shifted("month", today.replace(day=1), -9)
+    shop = Shop(server, tmp_path, start=f"{begun:%Y-%m}")
+    shop.sell(begun, today)
+    port = free_port()
+    told = shop.environment["CRM_CONFIG"]
+    file = json.loads(Path(told).read_text())
+    file["server"]["port"] = port
+    Path(told).write_text(json.dumps(file))
+    with subprocess.Popen(
+        [sys.executable, "-m", "crm", "partitions", "keep"],
+        env={**os.environ, **shop.environment, "PYTHONPATH": f"{ROOT}/app"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as keeper:
+        try:
+            wait_until(
+                lambda: "crm_partitions_ahead{" in read(port, "/metrics"), "a round of the keeper"
+            )
+            metrics = read(port, "/metrics")
+            assert read(port, "/healthz") == ""
+        finally:
+            keeper.send_signal(signal.SIGTERM)
+            said, _ = keeper.communicate(timeout=20)
+    assert keeper.returncode == 0
+    assert PASSWORD not in said
+    assert "-- database-1: crm_orders: 9 more ahead" in said
+    values = dict(line.rsplit(" ", 1) for line in metrics.splitlines() if not line.startswith("#"))
+    of = '{shard="database-1"}'
+    assert (
+        abs(float(values[f"crm_partitions_last_success_timestamp_seconds{of}"]) - time.time()) < 60
+    )
+    assert values[f"crm_partitions_ahead{of}"] == "3.0"
+    assert values[f"crm_partitions_waiting{of}"] == "0.0"
+    assert values[f"crm_partitions_failures_total{of}"] == "0.0"
+    assert shop.archives() == [f"crm_orders_archive_p_{begun:%Y_%m}"]
+    shop.check()
+
+
+def read(port: int, path: str) -> str:
+    """What the keeper answers; nothing as long as it does not."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
+            return str(answer.read().decode())
+    except urllib.error.URLError:
+        return ""
