@@ -9,6 +9,7 @@ from datetime import date, timedelta
 
 from msgspec import UNSET, Struct
 
+from stacks.errors import CrmError
 from stacks.spec import Orders
 
 
@@ -84,13 +85,30 @@ def _ranges(interval: str, start: str, count: int) -> tuple[Partition, ...]:
 
     No order is refused for its date: see docs/adr for why there is a catch-all.
     """
-    first = date.fromisoformat(start if len(start) > len("YYYY-MM") else f"{start}-01")
+    first = _first_day(interval, start)
     partitions = [Partition("p_before", f"'{first}'")]
     for _ in range(count):
         name = f"p_{first:%Y_%m}" if interval == "month" else f"p_{first:%Y_%m_%d}"
         first = _after(interval, first)
         partitions.append(Partition(name, f"'{first}'"))
     return (*partitions, Partition("p_future", "MAXVALUE"))
+
+
+def _first_day(interval: str, start: str) -> date:
+    try:
+        first = date.fromisoformat(start if interval != "month" else f"{start}-01")
+    except ValueError:
+        raise CrmError(
+            f"crm:database.orders.start: {start} is no day of the calendar; "
+            "write one that is, for example 2026-01-05"
+        ) from None
+    monday = first - timedelta(days=first.weekday())
+    if interval == "week" and first != monday:
+        raise CrmError(
+            f"crm:database.orders.start: {start} is no Monday, and weeks begin on Mondays; "
+            f"write {monday}"
+        )
+    return first
 
 
 def _after(interval: str, first: date) -> date:

@@ -6,7 +6,6 @@ what form would be right (the descriptions and examples of ``stacks/spec_words.p
 
 from __future__ import annotations
 
-from datetime import date, timedelta
 from typing import Annotated, Literal, NamedTuple
 
 from msgspec import UNSET, Meta, UnsetType, field
@@ -133,14 +132,6 @@ class Orders(Part, frozen=True):
         if day != (self.interval != "month"):
             example = "2026-01" if self.interval == "month" else "2026-01-05"
             raise ValueError(f"`start` of `interval: {self.interval}` is written like {example}")
-        if day:
-            try:
-                first = date.fromisoformat(start)
-            except ValueError:
-                raise ValueError(f"`start: {start}` is no day of the calendar") from None
-            monday = first - timedelta(days=first.weekday())
-            if self.interval == "week" and first != monday:
-                raise ValueError(f"weeks begin on Mondays: write `start: {monday}`")
         if self.retention is not UNSET and self.ahead is UNSET:
             raise ValueError("`retention` goes with `ahead`, such as ahead: 3")
         if self.archive is not UNSET and self.retention is UNSET:

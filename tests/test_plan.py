@@ -213,6 +213,40 @@ def test_weeks_and_days_are_named_after_their_first_day(
     assert found.life_cycle is None
 
 
+def test_day_that_begins_no_interval_says_one_that_does() -> None:
+    orders = {"partition_by": "range", "column": "order_date", "count": 4}
+    week = {**orders, "interval": "week", "start": "2026-01-07"}
+    assert refusal(database={"orders": week}) == (
+        f"{FILE}: crm:database.orders.start: 2026-01-07 is no Monday, and weeks begin on Mondays; "
+        "write 2026-01-05"
+    )
+    day = {**orders, "interval": "day", "start": "2026-02-30"}
+    assert refusal(database={"orders": day}) == (
+        f"{FILE}: crm:database.orders.start: 2026-02-30 is no day of the calendar; "
+        "write one that is, for example 2026-01-05"
+    )
+
+
+def test_life_cycle_is_that_of_the_stack_file() -> None:
+    orders = {
+        "partition_by": "range",
+        "column": "order_date",
+        "interval": "month",
+        "start": "2026-01",
+        "count": 4,
+        "ahead": 3,
+    }
+    for given, kept in (
+        ({}, (3, None, True)),
+        ({"retention": 24}, (3, 24, True)),
+        ({"retention": 24, "archive": "table"}, (3, 24, True)),
+        ({"retention": 24, "archive": "drop"}, (3, 24, False)),
+    ):
+        life = made(database={"orders": {**orders, **given}}).database.orders.life_cycle
+        assert life is not None
+        assert (life.ahead, life.retention, life.archive) == kept
+
+
 @pytest.mark.parametrize("count", [1, 12, 1024])
 def test_partitions_stay_below_what_mysql_allows_and_rise(count: int) -> None:
     orders = made(
