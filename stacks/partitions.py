@@ -10,7 +10,8 @@ from datetime import date, timedelta
 from msgspec import UNSET, Struct
 
 from stacks.errors import CrmError
-from stacks.spec import Orders
+from stacks.spec import Database
+from stacks.spec_orders import Orders
 
 
 class Partition(Struct, frozen=True):
@@ -20,18 +21,22 @@ class Partition(Struct, frozen=True):
     below: str
 
 
-class LifeCycle(Struct, frozen=True):
-    """How range partitions are kept, in intervals; ``retention`` of ``None`` is for ever.
+class Kept(Struct, frozen=True):
+    """How a table's range partitions are kept, in intervals; ``retention`` of ``None`` is for ever.
 
-    ``archive``: what is older goes into a table of its own; else nothing goes without a yes. The
-    sizes are those of what sees to it.
+    ``archive``: what is older goes into a table of its own; else nothing goes without a yes.
     """
 
+    table: str
+    column: str
+    interval: str
     ahead: int
     retention: int | None
     archive: bool
-    cpus: float = 0.1
-    memory_mib: int = 128
+
+
+KEEPER_CPUS, KEEPER_MIB = 0.1, 128
+"""The size of what sees to it."""
 
 
 class OrdersPlan(Struct, frozen=True):
@@ -47,7 +52,6 @@ class OrdersPlan(Struct, frozen=True):
     partitions: tuple[Partition, ...] = ()
     count: int = 0
     subpartitions: int = 0
-    life_cycle: LifeCycle | None = None
 
 
 def work_out(orders: Orders) -> OrdersPlan:
@@ -66,18 +70,22 @@ def work_out(orders: Orders) -> OrdersPlan:
         _ranges(str(orders.interval), str(orders.start), count),
         0,
         parts,
-        _life_cycle(orders),
     )
 
 
-def _life_cycle(orders: Orders) -> LifeCycle | None:
-    if orders.ahead is UNSET:
-        return None
-    return LifeCycle(
-        orders.ahead,
-        None if orders.retention is UNSET else orders.retention,
-        orders.archive != "drop",
-    )
+def kept(database: Database) -> tuple[Kept, ...]:
+    """The tables whose partitions are looked after: the orders if they are to be, then others'."""
+    orders = database.orders
+    found = [
+        Kept(name, t.column, t.interval, t.ahead, t.retention, t.archive == "table")
+        for name, t in sorted(database.tables.items())
+    ]
+    if orders.ahead is not UNSET:
+        retention = None if orders.retention is UNSET else orders.retention
+        archive = orders.archive != "drop"
+        own = ("crm_orders", "order_date", str(orders.interval), orders.ahead, retention, archive)
+        found.insert(0, Kept(*own))
+    return tuple(found)
 
 
 def _ranges(interval: str, start: str, count: int) -> tuple[Partition, ...]:

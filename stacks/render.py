@@ -66,8 +66,9 @@ class Renderer:
             "app/job.json": render("app/app.json.j2", settings=_job_settings(plan)),
             "mysql/schema.sql": render("mysql/schema.sql.j2", database=plan.database),
         }
-        if life_cycle := _life_cycle_settings(plan):
-            files["app/partitions.json"] = render("app/app.json.j2", settings=life_cycle)
+        if plan.database.kept:
+            settings = _keeper_settings(plan)
+            files["app/partitions.json"] = render("app/app.json.j2", settings=settings)
         for service in plan.services:
             settings = _service_settings(plan, service)
             files[f"app/{service.name}.json"] = render("app/app.json.j2", settings=settings)
@@ -174,19 +175,9 @@ def _job_settings(plan: Plan) -> Settings:
     }
 
 
-def _life_cycle_settings(plan: Plan) -> Settings | None:
+def _keeper_settings(plan: Plan) -> Settings:
     """What the keeper of partitions reads: as the schema job, and how they are to be kept."""
-    orders = plan.database.orders
-    if orders.life_cycle is None:
-        return None
-    kept = {
-        "table": "crm_orders",
-        "column": orders.column,
-        "interval": orders.interval,
-        "ahead": orders.life_cycle.ahead,
-        "retention": orders.life_cycle.retention,
-        "archive": orders.life_cycle.archive,
-    }
+    kept = [{name: getattr(k, name) for name in k.__struct_fields__} for k in plan.database.kept]
     return {**_job_settings(plan), "partitions": kept}
 
 

@@ -5,6 +5,7 @@ Where an autoscaler decides, sums are those of the most replicas there may be.
 
 from __future__ import annotations
 
+from stacks.partitions import KEEPER_CPUS, KEEPER_MIB, Kept
 from stacks.plan import Plan, connections_wanted
 from stacks.services import ScalePlan, ServicePlan
 
@@ -62,8 +63,8 @@ def sizes(plan: Plan) -> str:
     ]
     if not database.external:
         rows.append(("database", "MySQL", len(database.shards), database.cpus, database.memory_mib))
-    if life := database.orders.life_cycle:
-        rows.append(("partitions", "their keeper", 1, life.cpus, life.memory_mib))
+    if database.kept:
+        rows.append(("partitions", "their keeper", 1, KEEPER_CPUS, KEEPER_MIB))
     if not cache.external:
         rows.append(
             ("cache", f"Redis ({cache.mode})", len(cache.nodes), cache.cpus, cache.memory_mib)
@@ -96,6 +97,7 @@ def sizes(plan: Plan) -> str:
         f"| connections to each shard | {connections_wanted(plan.services)} wanted, "
         f"{'the server decides' if database.external else database.max_connections} allowed |",
         f"| `crm_orders` | {_orders(plan)} |",
+        *(f"| partitions of `{kept.table}` | {_kept(kept)} |" for kept in database.kept),
         f"| cache | {cache.max_memory_mib} MiB of data each, {cache.eviction}, "
         f"{cache.ttl_seconds} s |",
     ]
@@ -143,10 +145,15 @@ def _orders(plan: Plan) -> str:
     text = f"range by `{orders.column}`, {len(ranges)} {orders.interval}s, {first} to {last}"
     if orders.subpartitions:
         text += f", each in {orders.subpartitions} subpartitions by `customer_id`"
-    if life := orders.life_cycle:
-        kept = "for ever" if life.retention is None else f"{life.retention} behind"
-        text += f"; kept {life.ahead} ahead, {kept}"
     return text
+
+
+def _kept(kept: Kept) -> str:
+    behind = "all behind" if kept.retention is None else f"{kept.retention} behind"
+    old = "" if kept.retention is None else ", older ones "
+    if old:
+        old += "archived" if kept.archive else "dropped with a yes"
+    return f"{kept.interval}s by `{kept.column}`: {kept.ahead} ahead, {behind}{old}"
 
 
 def _size(cpus: float, memory_mib: int) -> str:

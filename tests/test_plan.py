@@ -210,7 +210,6 @@ def test_weeks_and_days_are_named_after_their_first_day(
     said = [f"{p.name} {p.below}".replace("'", "") for p in found.partitions[1:-1]]
     assert said == partitions
     assert found.partitions[0].below == f"'{start}'"
-    assert found.life_cycle is None
 
 
 def test_day_that_begins_no_interval_says_one_that_does() -> None:
@@ -242,9 +241,16 @@ def test_life_cycle_is_that_of_the_stack_file() -> None:
         ({"retention": 24, "archive": "table"}, (3, 24, True)),
         ({"retention": 24, "archive": "drop"}, (3, 24, False)),
     ):
-        life = made(database={"orders": {**orders, **given}}).database.orders.life_cycle
-        assert life is not None
+        (life,) = made(database={"orders": {**orders, **given}}).database.kept
+        assert (life.table, life.column, life.interval) == ("crm_orders", "order_date", "month")
         assert (life.ahead, life.retention, life.archive) == kept
+    assert made().database.kept == ()
+    tables = {"visits": {"column": "seen_on", "interval": "day", "ahead": 7}}
+    both = made(database={"orders": orders, "tables": tables}).database.kept
+    assert [(life.table, life.retention) for life in both] == [
+        ("crm_orders", None),
+        ("visits", None),
+    ]
 
 
 @pytest.mark.parametrize("count", [1, 12, 1024])

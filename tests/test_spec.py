@@ -192,6 +192,14 @@ def test_address_with_digits_of_another_script_is_refused() -> None:
             {"database": {"orders": {**RANGE, "ahead": 8, "retention": 120, "subpartitions": 64}}},
             "132 ranges × 64 subpartitions = 8448, but MySQL allows 8192",
         ),
+        (
+            {"database": {"tables": {"users": {"column": "d", "interval": "day", "ahead": 1}}}},
+            "crm:database: `tables.users` is the platform's own",
+        ),
+        (
+            {"database": {"tables": {"visits": {"column": "d", "interval": "day"}}}},
+            "crm:database.tables.visits.ahead: is missing; write intervals",
+        ),
         ({"secrets": {"cache_password": {}}}, "name exactly one source"),
         ({"secrets": {"cache_password": {"env": "A", "file": "b"}}}, "name exactly one source"),
         ({"database": {"external": {"host": "h"}}}, "crm:database.external.password: is missing"),

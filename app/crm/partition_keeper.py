@@ -23,55 +23,58 @@ RETRY_SECONDS = 60.0
 
 
 class Keeper:
-    """The rounds of one stack and what they came to, by shard."""
+    """The rounds of one stack and what they came to, by shard and table."""
 
     def __init__(self, loaded: Settings) -> None:
-        partitions.life_of(loaded)
         self._loaded = loaded
+        self._all = partitions.everywhere(loaded)
         self._due = time.monotonic()
         self.registry = CollectorRegistry()
         self._success = Gauge(
             "crm_partitions_last_success_timestamp_seconds",
             "When all that needs no yes was done",
-            ("shard",),
+            ("shard", "table"),
             registry=self.registry,
         )
         self._ahead = Gauge(
             "crm_partitions_ahead",
             "Partitions that begin later, the catch-all left out",
-            ("shard",),
+            ("shard", "table"),
             registry=self.registry,
         )
         self._waiting = Gauge(
             "crm_partitions_waiting",
             "Steps that wait for crm partitions apply --yes",
-            ("shard",),
+            ("shard", "table"),
             registry=self.registry,
         )
         self._failures = Counter(
-            "crm_partitions_failures", "Rounds that failed", ("shard",), registry=self.registry
+            "crm_partitions_failures",
+            "Rounds that failed",
+            ("shard", "table"),
+            registry=self.registry,
         )
-        for shard in loaded.file.database.shards:
-            self._failures.labels(shard.name)
+        for shard, life in self._all:
+            self._failures.labels(shard.name, life.table)
 
     def round(self) -> float:
-        """Look after every shard once; returns how many seconds to wait for the next round."""
+        """Look after every table once; returns how many seconds to wait for the next round."""
         wait = PERIOD_SECONDS
-        for shard in self._loaded.file.database.shards:
-            now = datetime.now(UTC)
+        for shard, life in self._all:
+            now, of = datetime.now(UTC), (shard.name, life.table)
             try:
                 with partitions.connected(self._loaded, shard) as connection:
                     found = partitions.run(
-                        connection, self._loaded, shard, now, print, apply=True, yes=False
+                        connection, shard, life, now, print, apply=True, yes=False
                     )
             except CrmError as error:
                 print(f"error: {error}", file=sys.stderr)
-                self._failures.labels(shard.name).inc()
+                self._failures.labels(*of).inc()
                 wait = RETRY_SECONDS
                 continue
-            self._success.labels(shard.name).set(now.timestamp())
-            self._ahead.labels(shard.name).set(found.ahead)
-            self._waiting.labels(shard.name).set(len(found.waiting))
+            self._success.labels(*of).set(now.timestamp())
+            self._ahead.labels(*of).set(found.ahead)
+            self._waiting.labels(*of).set(len(found.waiting))
         self._due = time.monotonic() + wait
         return wait
 

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from datetime import UTC, date, datetime
+from itertools import product
 from typing import Any, Literal
 
 import pymysql
@@ -38,8 +39,8 @@ Say = Callable[[str], None]
 
 
 class Outcome(Struct, frozen=True):
-    """What a run found and did on one shard: steps done, steps that wait for a yes, partitions
-    ahead (the catch-all left out)."""
+    """What a run found and did to a table on one shard: steps done, steps that wait for a yes,
+    partitions ahead (the catch-all left out)."""
 
     done: int
     waiting: tuple[Step, ...]
@@ -50,25 +51,26 @@ def main(environ: Mapping[str, str], *, apply: bool, yes: bool) -> None:
     """Print what every shard needs, and with ``apply`` do it. Raises CrmError, naming shards."""
     loaded = settings.load(environ)
     problems = []
-    for shard in loaded.file.database.shards:
+    for shard, life in everywhere(loaded):
         try:
             with connected(loaded, shard) as connection:
-                found = run(
-                    connection, loaded, shard, datetime.now(UTC), print, apply=apply, yes=yes
-                )
+                found = run(connection, shard, life, datetime.now(UTC), print, apply=apply, yes=yes)
         except CrmError as error:
             problems.append(str(error))
             continue
         if apply and found.waiting:
-            problems.append(f"{shard.name}: {len(found.waiting)} steps wait for --yes; see above")
+            problems.append(
+                f"{shard.name}: {life.table}: {len(found.waiting)} steps wait for --yes; see above"
+            )
     if problems:
         raise CrmError("; ".join(problems))
 
 
-def life_of(loaded: Settings) -> PartitionSettings:
-    if loaded.file.partitions is None:
+def everywhere(loaded: Settings) -> list[tuple[ShardSettings, PartitionSettings]]:
+    """Each table on each shard."""
+    if not loaded.file.partitions:
         raise CrmError("app.json: partitions: is missing; this stack keeps none ahead or behind")
-    return loaded.file.partitions
+    return list(product(loaded.file.database.shards, loaded.file.partitions))
 
 
 @contextmanager
@@ -86,19 +88,18 @@ def connected(loaded: Settings, shard: ShardSettings) -> Iterator[mysql.RawConne
 
 def run(
     connection: mysql.RawConnection,
-    loaded: Settings,
     shard: ShardSettings,
+    life: PartitionSettings,
     now: datetime,
     say: Say,
     *,
     apply: bool,
     yes: bool,
 ) -> Outcome:
-    """Say what ``shard`` needs at ``now`` (UTC), then do it; what waits for a yes if it is there.
+    """Say what a table on ``shard`` needs at ``now`` (UTC), then do it; with ``yes`` all of it.
 
     Raises CrmError when another run is at work, the clocks differ, or the server refuses.
     """
-    life = life_of(loaded)
     with schema.told(shard), connection.cursor() as cursor:
         cursor.execute(
             "SET SESSION max_execution_time = 0, autocommit = 1, "
@@ -121,7 +122,7 @@ def run(
             for step in ready:
                 carry_out(cursor, shard, step)
             done += len(ready)
-            say(f"-- {shard.name}: {len(ready)} of {len(steps)} steps done")
+            say(f"-- {shard.name}: {life.table}: {len(ready)} of {len(steps)} steps done")
         if apply:
             cursor.execute(f"SELECT RELEASE_LOCK('{LOCK}')")
         return Outcome(
@@ -195,7 +196,7 @@ def read_partitions(cursor: Any, life: PartitionSettings) -> tuple[Partition, ..
     found: dict[str, Partition] = {}
     rows = cursor.fetchall()
     if not rows:
-        raise CrmError(f"{life.table}: there is no such table; the schema job makes it")
+        raise CrmError(f"{life.table}: there is no such table")
     for name, part, method, expression, below in rows:
         if method != "RANGE COLUMNS" or expression != f"`{life.column}`":
             raise CrmError(

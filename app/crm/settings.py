@@ -83,7 +83,7 @@ class AppFile(Struct, frozen=True, forbid_unknown_fields=True):
     server: ServerSettings
     database: DatabaseSettings
     cache: CacheSettings
-    partitions: PartitionSettings | None = None
+    partitions: tuple[PartitionSettings, ...] = ()
 
 
 @dataclass(frozen=True)

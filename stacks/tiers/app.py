@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from stacks.partitions import KEEPER_CPUS, KEEPER_MIB
 from stacks.plan import Plan
 from stacks.services import ServicePlan
 from stacks.tiers.probe import http_get
@@ -45,8 +46,7 @@ def _partitions(
 ) -> list[Workload]:
     """The keeper of range partitions, where the stack asks for one. A service rather than a
     schedule: see docs/adr/0011-partitions.md."""
-    life_cycle = plan.database.orders.life_cycle
-    if life_cycle is None:
+    if not plan.database.kept:
         return []
     database = tuple(name for name in needs if name == "database")
     return [
@@ -56,8 +56,8 @@ def _partitions(
             image=image,
             command=("python3", "-m", "crm", "partitions", "keep"),
             uid=_UID,
-            cpus=life_cycle.cpus,
-            memory_mib=life_cycle.memory_mib,
+            cpus=KEEPER_CPUS,
+            memory_mib=KEEPER_MIB,
             instances=(
                 Instance(name="partitions", host="partitions", env={"CRM_INSTANCE": "partitions"}),
             ),

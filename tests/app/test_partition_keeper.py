@@ -26,7 +26,7 @@ def loaded(folder: Path, **more: object) -> Settings:
 
 @pytest.fixture
 def keeper(tmp_path: Path) -> Keeper:
-    return Keeper(loaded(tmp_path, partitions=KEPT))
+    return Keeper(loaded(tmp_path, partitions=[KEPT]))
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def test_round_that_fails_is_counted_for_each_shard_and_tried_again_soon(
     assert "canary" not in "".join(said)
     _, metrics = read(f"{url}/metrics")
     for shard in ("database-1", "database-2"):
-        assert f'crm_partitions_failures_total{{shard="{shard}"}} 1.0' in metrics
+        assert f'crm_partitions_failures_total{{shard="{shard}",table="crm_orders"}} 1.0' in metrics
     assert 'crm_partitions_last_success_timestamp_seconds{shard="' not in metrics
 
 
@@ -82,13 +82,13 @@ def test_stack_that_keeps_none_has_no_keeper(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [
-        ({"interval": "year"}, "partitions.interval: Invalid enum value 'year'"),
-        ({"ahead": 0}, "partitions.ahead: Expected `int` >= 1"),
-        ({"table": "a`b"}, "partitions.table: Expected `str` matching"),
+        ({"interval": "year"}, "partitions[0].interval: Invalid enum value 'year'"),
+        ({"ahead": 0}, "partitions[0].ahead: Expected `int` >= 1"),
+        ({"table": "a`b"}, "partitions[0].table: Expected `str` matching"),
         ({"retentoin": 3}, "unknown field `retentoin`; did you mean `retention`"),
     ],
 )
 def test_wrong_settings_are_refused(tmp_path: Path, wrong: dict[str, object], says: str) -> None:
     with pytest.raises(CrmError) as caught:
-        loaded(tmp_path, partitions={**KEPT, **wrong})
+        loaded(tmp_path, partitions=[{**KEPT, **wrong}])
     assert says in str(caught.value)

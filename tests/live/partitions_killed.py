@@ -41,7 +41,8 @@ def main(now: datetime, last: int, when: str) -> None:
             cursor.execute(f"SET timestamp = {now.timestamp()}")
         Connection._execute_command = counted  # type: ignore[attr-defined]
         Connection._read_query_result = answered  # type: ignore[attr-defined]
-        partitions.run(connection, loaded, shard, now, print, apply=True, yes=False)
+        life = loaded.file.partitions[0]
+        partitions.run(connection, shard, life, now, print, apply=True, yes=False)
 
 
 if __name__ == "__main__":

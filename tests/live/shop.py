@@ -22,6 +22,13 @@ ORDERS: dict[str, object] = {
     "ahead": 3,
     "retention": 6,
 }
+VISITS: dict[str, object] = {
+    "column": "seen_at",
+    "interval": "day",
+    "ahead": 2,
+    "retention": 3,
+}
+"""A table of somebody else's; most tests never make it."""
 
 
 class Shop:
@@ -29,7 +36,8 @@ class Shop:
 
     def __init__(self, server: own.MySQL, folder: Path, **orders: object) -> None:
         server.sql("DROP DATABASE IF EXISTS crm; CREATE DATABASE crm CHARACTER SET utf8mb4")
-        spec = stack_file.parse({"database": {"orders": {**ORDERS, **orders}}}, "shop")
+        kept = {"orders": {**ORDERS, **orders}, "tables": {"visits": VISITS}}
+        spec = stack_file.parse({"database": kept}, "shop")
         files = render.Renderer().tree(plan.make("shop", spec))
         told = json.loads(files["app/partitions.json"])
         told["database"]["shards"][0] |= {"host": own.gateway(), "port": server.port}
@@ -60,13 +68,16 @@ class Shop:
                 rows.append(f"({self.inserted}, {self.inserted % 19}, '{day}', 1)")
         self.server.sql(f"INSERT INTO crm_orders VALUES {', '.join(rows)}", "crm")
 
-    def run(self, now: datetime, *, apply: bool = True, yes: bool = False) -> Outcome:
+    def run(
+        self, now: datetime, *, apply: bool = True, yes: bool = False, table: str = "crm_orders"
+    ) -> Outcome:
         self.said.clear()
+        (life,) = (kept for kept in self.loaded.file.partitions if kept.table == table)
         with partitions.connected(self.loaded, self.shard) as connection:
             with connection.cursor() as cursor:
                 cursor.execute(f"SET timestamp = {now.timestamp()}")
             return partitions.run(
-                connection, self.loaded, self.shard, now, self.said.append, apply=apply, yes=yes
+                connection, self.shard, life, now, self.said.append, apply=apply, yes=yes
             )
 
     def live(self) -> dict[str, date | None]:

@@ -189,8 +189,8 @@ def test_clock_that_is_not_the_servers_changes_nothing(shop: Shop) -> None:
     ):
         partitions.run(
             connection,
-            shop.loaded,
             shop.shard,
+            shop.loaded.file.partitions[0],
             at(date(2031, 1, 1)),
             print,
             apply=True,
@@ -212,6 +212,27 @@ def test_table_of_another_form_is_refused(shop: Shop, sql: str, says: str) -> No
         shop.run(at(date(2026, 5, 1)))
 
 
+def test_table_of_somebody_elses_is_kept_too(shop: Shop) -> None:
+    """One of instants, whose partitions end in no catch-all."""
+    shop.server.sql(
+        "CREATE TABLE visits (id BIGINT, seen_at DATETIME(3), PRIMARY KEY (id, seen_at)) "
+        "PARTITION BY RANGE COLUMNS (seen_at) (PARTITION first VALUES LESS THAN ('2026-01-02'))",
+        "crm",
+    )
+    shop.server.sql("INSERT INTO visits VALUES (1, '2026-01-01 23:59:59.999')", "crm")
+    # A partition for each day, then all old ones away: what has no rows needs no table.
+    for day in (date(2026, 1, 2), date(2026, 1, 9)):
+        shop.run(at(day), table="visits")
+        shop.server.sql(f"INSERT INTO visits VALUES (2, '{day} 12:00')", "crm")
+        assert shop.run(at(day), table="visits").ahead == 2
+    assert shop.server.sql("SELECT id FROM visits_archive_first", "crm") == [["1"]]
+    names = shop.server.sql(
+        "SELECT PARTITION_NAME FROM information_schema.PARTITIONS WHERE TABLE_NAME = 'visits' "
+        "ORDER BY PARTITION_ORDINAL_POSITION"
+    )
+    assert [name for (name,) in names] == [f"p_2026_01_{day:02}" for day in range(5, 12)]
+
+
 # --- The keeper ----------------------------------------------------------------------------------
 
 
@@ -224,6 +245,7 @@ def test_keeper_does_what_there_is_to_do_and_says_so(server: own.MySQL, tmp_path
     told = shop.environment["CRM_CONFIG"]
     file = json.loads(Path(told).read_text())
     file["server"]["port"] = port
+    file["partitions"] = file["partitions"][:1]
     Path(told).write_text(json.dumps(file))
     with subprocess.Popen(
         [sys.executable, "-m", "crm", "partitions", "keep"],
@@ -245,7 +267,7 @@ def test_keeper_does_what_there_is_to_do_and_says_so(server: own.MySQL, tmp_path
     assert PASSWORD not in said
     assert "-- database-1: crm_orders: 9 more ahead" in said
     values = dict(line.rsplit(" ", 1) for line in metrics.splitlines() if not line.startswith("#"))
-    of = '{shard="database-1"}'
+    of = '{shard="database-1",table="crm_orders"}'
     assert (
         abs(float(values[f"crm_partitions_last_success_timestamp_seconds{of}"]) - time.time()) < 60
     )
