@@ -10,7 +10,7 @@ from crm import partition_plan
 from crm.errors import CrmError
 from crm.partition_plan import Partition, Step, Table, Unit
 from crm.settings import PartitionSettings
-from stacks import plan, stack_file
+from stacks import plan, render, sql_lint, stack_file
 
 LIFE = PartitionSettings("crm_orders", "order_date", "month", ahead=3, retention=6)
 INTERVALS = {"month": "2026-01", "week": "2026-01-05", "day": "2026-01-01"}
@@ -153,6 +153,31 @@ def len_ahead(model: Model, today: date) -> int:
     found = sum(1 for p in model.partitions if p.below is not None and p.below > today)
     assert partition_plan.ahead(tuple(model.partitions), today) == found - 1
     return found
+
+
+@pytest.mark.parametrize("parts", [0, 3])
+def test_statements_are_what_mysql_takes_of_that_table(parts: int) -> None:
+    """In the eyes of the linter, which knows the server's rules."""
+    orders: dict[str, object] = {
+        "partition_by": "range",
+        "column": "order_date",
+        "interval": "month",
+        "start": "2026-01",
+        "count": 4,
+    }
+    if parts:
+        orders["subpartitions"] = parts
+    planned = plan.make("s", stack_file.parse({"database": {"orders": orders}}, "s"))
+    script = render.Renderer().tree(planned)["mysql/schema.sql"]
+    model = Model(rendered("month", parts=parts or 1))
+    model.insert(date(2026, 1, 5))
+    lived(model, LIFE, date(2027, 1, 15))
+    changes = [s for s in model.done if s.startswith("ALTER") and "EXCHANGE" not in s]
+    assert len(changes) >= 3
+    text = script + "".join(f"{statement};\n" for statement in changes)
+    assert [found for found in sql_lint.lint(text) if found.error] == []
+    wrong = text.replace("REORGANIZE PARTITION `p_future`", "REORGANIZE PARTITION `p_other`")
+    assert any(found.error for found in sql_lint.lint(wrong))
 
 
 def test_run_that_is_killed_anywhere_is_finished_by_the_next() -> None:
