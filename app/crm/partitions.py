@@ -111,8 +111,11 @@ def run(
         done = 0
         # What is split off late may be old already, and rows may come to what was just archived.
         for look in range(LOOKS):
-            table = examine(cursor, life, now.date())
-            steps = partition_plan.steps(life, table, now.date())
+            try:
+                table = examine(cursor, life, now.date())
+                steps = partition_plan.steps(life, table, now.date())
+            except CrmError as error:
+                raise CrmError(f"{shard.name}: {error}") from None
             ready = [step for step in steps if yes or not step.waits_for]
             if look == 0 or ready:
                 for line in shown(shard, life, steps):

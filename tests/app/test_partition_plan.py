@@ -249,6 +249,16 @@ def test_rows_are_deleted_only_with_a_yes() -> None:
     assert second.waits_for == "its rows are deleted (`archive: drop`)"
 
 
+def test_many_that_are_old_at_once_wait_for_a_yes() -> None:
+    # As they are when a clock goes ahead.
+    model = Model(rendered("month", count=30))
+    for today, waits in ((date(2027, 7, 1), False), (date(2027, 8, 1), True)):
+        steps = partition_plan.steps(LIFE, model.table(LIFE, today), today)
+        assert len(steps) == (13 if waits else 12)
+        said = "13 partitions are old at once: is it 2027-08-01?" if waits else ""
+        assert {step.waits_for for step in steps} == {said}
+
+
 def test_many_rows_of_the_catch_all_are_copied_only_with_a_yes() -> None:
     (few,) = partition_plan.steps(
         LIFE, Table(rendered("month"), late_rows=10_000), date(2026, 2, 1)

@@ -202,8 +202,11 @@ def test_clock_that_is_not_the_servers_changes_nothing(shop: Shop) -> None:
 @pytest.mark.parametrize(
     ("sql", "says"),
     [
-        ("ALTER TABLE crm_orders REMOVE PARTITIONING", "is partitioned by nothing"),
-        ("DROP TABLE crm_orders", "crm_orders: there is no such table"),
+        (
+            "ALTER TABLE crm_orders REMOVE PARTITIONING",
+            "database-1: crm_orders: is partitioned by nothing",
+        ),
+        ("DROP TABLE crm_orders", "database-1: crm_orders: there is no such table"),
     ],
 )
 def test_table_of_another_form_is_refused(shop: Shop, sql: str, says: str) -> None:
