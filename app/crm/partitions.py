@@ -8,7 +8,7 @@ the server has: a run that was killed anywhere is finished by the next one.
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, date, datetime
 from itertools import product
 from typing import Any, Literal
@@ -258,18 +258,23 @@ def _carry_out(cursor: Any, step: Step) -> None:
         for statement in step.statements:
             cursor.execute(statement)
         return
+    lock, *_, unlock = statements(step)
     # As the manual has it for transactions under locks: no commit but the one at the end.
     cursor.execute("SET SESSION autocommit = 0")
     try:
-        cursor.execute(statements(step)[0])
-        # Rows may have come since it was looked at: they are archived by the next run.
+        cursor.execute(lock)
+        # Rows may have come since it was looked at: they are archived next time.
         if not (step.empty and holds_rows(cursor, step.locks[0], step.empty)):
             for statement in step.statements:
                 cursor.execute(statement)
-        cursor.execute("COMMIT")
     except pymysql.MySQLError:
-        cursor.execute("ROLLBACK")
+        # A server that is gone says no more; what it said first is what is told.
+        with suppress(pymysql.MySQLError):
+            _end(cursor, "ROLLBACK", unlock)
         raise
-    finally:
-        cursor.execute("UNLOCK TABLES")
-        cursor.execute("SET SESSION autocommit = 1")
+    _end(cursor, "COMMIT", unlock)
+
+
+def _end(cursor: Any, end: str, unlock: str) -> None:
+    for statement in (end, unlock, "SET SESSION autocommit = 1"):
+        cursor.execute(statement)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import urllib.request
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,7 +34,7 @@ HOUR = timedelta(hours=1)
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[own.MySQL]:
-    with own.mysql() as running:
+    with own.mysql(restarts=True) as running:
         running.sql(f"CREATE USER crm_owner@'%' IDENTIFIED BY \"{PASSWORD}\"")
         running.sql("GRANT ALL PRIVILEGES ON crm.* TO crm_owner@'%'")
         yield running
@@ -119,6 +121,45 @@ def test_killed_anywhere_it_goes_on_from_there(shop: Shop) -> None:
                 "crm_orders_archive_p_before",
             ]
     assert killed > 14
+
+
+def test_server_that_is_killed_on_the_way_loses_nothing(
+    server: own.MySQL, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = at(date(2026, 9, 1))
+    carry_out = partitions.carry_out
+    told = []
+    for point in range(0, 15, 3):
+        shop = Shop(server, tmp_path, subpartitions=4)
+        shop.sell(date(2025, 12, 31), date(2026, 1, 9), date(2026, 8, 9))
+        kill = threading.Thread(
+            target=own.ask,
+            args=(server.container, "sh", "-c", "kill -9 $(cat /run/crm/mysqld.pid)"),
+        )
+        steps = iter(range(100))
+
+        def killed(
+            *args: Any, kill: threading.Thread = kill, steps: Any = steps, point: int = point
+        ) -> None:
+            # Somewhere in this statement, or in one soon after it.
+            if next(steps) == point:
+                kill.start()
+            carry_out(*args)
+
+        monkeypatch.setattr(partitions, "carry_out", killed)
+        try:
+            shop.run(now)
+        except CrmError as error:
+            told.append(str(error))
+        kill.join()
+        monkeypatch.undo()
+        server.wait()
+        shop.run(now)
+        shop.check()
+        assert shop.run(now).done == 0
+        assert len(shop.archives()) == 2 * 4
+    assert len(told) > 2
+    assert all(re.match(r"database-1: .*(Lost connection|gone away)", t) for t in told), told
 
 
 def test_full_disk_is_said_and_loses_nothing(shop: Shop) -> None:
