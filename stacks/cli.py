@@ -88,6 +88,16 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--json", action="store_true", help="with --sql: one JSON object")
     check.set_defaults(run=_check, usage=check.error)
 
+    partitions = verbs.add_parser(
+        "partitions", help="what a stack's range partitions need: said, or done"
+    )
+    partitions.add_argument("action", choices=("plan", "apply"))
+    partitions.add_argument("stack")
+    partitions.add_argument(
+        "-y", "--yes", action="store_true", help="also what deletes rows, or copies many"
+    )
+    partitions.set_defaults(run=_partitions)
+
     images = verbs.add_parser(
         "images",
         help="which image each workload uses; `build` makes them, `push` puts a stack's into its "
@@ -183,6 +193,12 @@ def _check(options: argparse.Namespace) -> int:
     from stacks import check
 
     return check.run(options.stack)
+
+
+def _partitions(options: argparse.Namespace) -> int:
+    from stacks import partitions_command
+
+    return partitions_command.run(options.action, options.stack, options.yes)
 
 
 def _images(options: argparse.Namespace) -> int:

@@ -14,7 +14,7 @@ from stacks import services as service_plans
 from stacks.balancing import EdgePlan
 from stacks.errors import CrmError
 from stacks.mysql_settings import Setting
-from stacks.partitions import OrdersPlan
+from stacks.partitions import Kept, OrdersPlan
 from stacks.paths import stack_file_name
 from stacks.services import ServicePlan, numbered
 from stacks.spec import StackSpec
@@ -50,6 +50,7 @@ class DatabasePlan(Struct, frozen=True):
     settings: tuple[Setting, ...]
     max_connections: int
     orders: OrdersPlan
+    kept: tuple[Kept, ...]
 
     @property
     def map(self) -> shard_map.Map:
@@ -206,6 +207,7 @@ def _database(spec: StackSpec) -> DatabasePlan:
         settings=settings,
         max_connections=mysql_settings.max_connections(settings),
         orders=partitions.work_out(database.orders),
+        kept=partitions.kept(database),
     )
 
 

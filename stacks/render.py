@@ -66,6 +66,9 @@ class Renderer:
             "app/job.json": render("app/app.json.j2", settings=_job_settings(plan)),
             "mysql/schema.sql": render("mysql/schema.sql.j2", database=plan.database),
         }
+        if plan.database.kept:
+            settings = _keeper_settings(plan)
+            files["app/partitions.json"] = render("app/app.json.j2", settings=settings)
         for service in plan.services:
             settings = _service_settings(plan, service)
             files[f"app/{service.name}.json"] = render("app/app.json.j2", settings=settings)
@@ -171,6 +174,12 @@ def _job_settings(plan: Plan) -> Settings:
         "server": {"port": plan.app.port, "workers": 1, "threads": 1},
         "database": {**database, "user": plan.database.owner_user, "pool_size": 1},
     }
+
+
+def _keeper_settings(plan: Plan) -> Settings:
+    """What the keeper of partitions reads: as the schema job, and how they are to be kept."""
+    kept = [{name: getattr(k, name) for name in k.__struct_fields__} for k in plan.database.kept]
+    return {**_job_settings(plan), "partitions": kept}
 
 
 def _bytecode_cache() -> FileSystemBytecodeCache | None:

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from msgspec import UNSET, Meta, UnsetType, field
 
 from stacks.spec_edge import Balance, Edge, Part, SecretReference
+from stacks.spec_orders import OWN_TABLES, KeptTable, Orders
 from stacks.spec_words import (
     AppMemory,
     CacheMemory,
@@ -23,7 +24,6 @@ from stacks.spec_words import (
     ImageReference,
     Label,
     Masters,
-    Month,
     Name,
     NodePort,
     Percent,
@@ -89,39 +89,6 @@ class Service(Balance, frozen=True, kw_only=True):
     """As for the app; a service says its own."""
 
 
-class Orders(Part, frozen=True):
-    """How ``crm_orders`` is partitioned inside each shard."""
-
-    partition_by: Literal["none", "range", "hash"] = "none"
-    column: Literal["order_date", "customer_id"] | UnsetType = UNSET
-    interval: Literal["month"] | UnsetType = UNSET
-    start: Month | UnsetType = UNSET
-    count: (
-        Annotated[int, Meta(ge=1, le=1024, description="1 to 1024 partitions", examples=[24])]
-        | UnsetType
-    ) = UNSET
-
-    def __post_init__(self) -> None:
-        right = {
-            "none": (),
-            "range": ("column", "interval", "start", "count"),
-            "hash": ("column", "count"),
-        }[self.partition_by]
-        keys = ("column", "interval", "start", "count")
-        given = tuple(key for key in keys if getattr(self, key) is not UNSET)
-        if given != right:
-            form = {
-                "none": "{partition_by: none}",
-                "range": "{partition_by: range, column: order_date, interval: month, "
-                "start: 2026-01, count: 24}",
-                "hash": "{partition_by: hash, column: customer_id, count: 8}",
-            }[self.partition_by]
-            raise ValueError(f"`partition_by: {self.partition_by}` is written {form}")
-        column = {"range": "order_date", "hash": "customer_id"}.get(self.partition_by)
-        if column is not None and self.column != column:
-            raise ValueError(f"`partition_by: {self.partition_by}` goes by `column: {column}`")
-
-
 class ExternalDatabase(Part, frozen=True, kw_only=True):
     """A MySQL server that exists already; the platform deploys none of its own."""
 
@@ -145,6 +112,7 @@ class Database(Part, frozen=True):
     port: Port = 3306
     name: SqlName = "crm"
     orders: Orders = Orders()
+    tables: dict[SqlName, KeptTable] = field(default_factory=dict)
     settings: dict[SqlName, Setting] = field(default_factory=dict)
     """MySQL settings by their own names, over the derived ones; some are forced (``plan.py``)."""
     external: ExternalDatabase | None = None
@@ -152,6 +120,11 @@ class Database(Part, frozen=True):
     def __post_init__(self) -> None:
         if self.external is not None and self.shards != 1:
             raise ValueError("an external database is one server: leave `shards` out")
+        for name in self.tables:
+            if name in OWN_TABLES:
+                raise ValueError(
+                    f"`tables.{name}` is the platform's own; crm_orders is kept by `orders.ahead`"
+                )
 
 
 class ExternalCache(Part, frozen=True, kw_only=True):

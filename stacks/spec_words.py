@@ -23,11 +23,12 @@ ServiceName = Annotated[
     Meta(
         # Not a name something else of the platform has, and none that ends as those do that are
         # made of it.
-        pattern=r"\A(?!(app|cache|database|edge|job|schema)\Z)"
+        pattern=r"\A(?!(app|cache|database|edge|job|partitions|schema)\Z)"
         r"(?!.*-(autoscaler|disruptions|endpoint|files|ingress|network|next|outside|secrets|service)"
         r"\Z)[a-z]([a-z0-9-]{0,18}[a-z])?\Z",
         description="lower-case letters, digits and dashes, a letter first and last, 20 at most; "
-        "not app, cache, database, edge, job or schema, nor with an ending such as -files",
+        "not app, cache, database, edge, job, partitions or schema, nor with an ending such as "
+        "-files",
         examples=["orders"],
     ),
 ]
@@ -111,11 +112,11 @@ FilePath = Annotated[
         examples=["/run/secrets/database"],
     ),
 ]
-Month = Annotated[
+FirstDay = Annotated[
     str,
     Meta(
-        pattern=r"\A(19|20|21)[0-9]{2}-(0[1-9]|1[0-2])\Z",
-        description="a month written YYYY-MM",
+        pattern=r"\A(19|20|21)[0-9]{2}-(0[1-9]|1[0-2])(-(0[1-9]|[12][0-9]|3[01]))?\Z",
+        description="a month written YYYY-MM, or a day written YYYY-MM-DD",
         examples=["2026-01"],
     ),
 ]
@@ -205,6 +206,17 @@ DatabaseMemory = Annotated[
 ]
 CacheMemory = Annotated[
     int, Meta(ge=32, le=_MOST_MIB, description="MiB, 32 to 33554432", examples=[64])
+]
+
+# Partitions.
+Subpartitions = Annotated[
+    int, Meta(ge=2, le=64, description="a whole number from 2 to 64", examples=[4])
+]
+Ahead = Annotated[
+    int, Meta(ge=1, le=366, description="intervals, a whole number from 1 to 366", examples=[3])
+]
+Retention = Annotated[
+    int, Meta(ge=1, le=3660, description="intervals, a whole number from 1 to 3660", examples=[24])
 ]
 
 Algorithm = Literal[

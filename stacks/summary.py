@@ -5,6 +5,7 @@ Where an autoscaler decides, sums are those of the most replicas there may be.
 
 from __future__ import annotations
 
+from stacks.partitions import KEEPER_CPUS, KEEPER_MIB, Kept
 from stacks.plan import Plan, connection_budget
 from stacks.services import ScalePlan, ServicePlan
 from stacks.shard_map import BUCKETS
@@ -63,6 +64,8 @@ def sizes(plan: Plan) -> str:
     ]
     if not database.external:
         rows.append(("database", "MySQL", len(database.shards), database.cpus, database.memory_mib))
+    if database.kept:
+        rows.append(("partitions", "their keeper", 1, KEEPER_CPUS, KEEPER_MIB))
     if not cache.external:
         rows.append(
             ("cache", f"Redis ({cache.mode})", len(cache.nodes), cache.cpus, cache.memory_mib)
@@ -95,6 +98,7 @@ def sizes(plan: Plan) -> str:
         f"| connections to each shard | {connection_budget(plan)} |",
         f"| shard map | version {database.map_version}, {BUCKETS} buckets: {_map(plan)} |",
         f"| `crm_orders` | {_orders(plan)} |",
+        *(f"| partitions of `{kept.table}` | {_kept(kept)} |" for kept in database.kept),
         f"| cache | {cache.max_memory_mib} MiB of data each, {cache.eviction}, "
         f"{cache.ttl_seconds} s |",
     ]
@@ -137,15 +141,24 @@ def _door(plan: Plan) -> str:
 
 def _orders(plan: Plan) -> str:
     orders = plan.database.orders
-    if orders.partition_by == "range":
-        months = orders.partitions[1:-1]
-        return (
-            f"range by `{orders.column}`, {len(months)} months, "
-            f"{months[0].name[2:].replace('_', '-')} to {months[-1].name[2:].replace('_', '-')}"
-        )
-    if orders.partition_by == "hash":
-        return f"hash of `{orders.column}`, {orders.hash_count} partitions"
-    return "not partitioned"
+    if orders.partition_by == "none":
+        return "not partitioned"
+    if orders.partition_by != "range":
+        return f"{orders.partition_by} of `{orders.column}`, {orders.count} partitions"
+    ranges = orders.partitions[1:-1]
+    first, last = (name[2:].replace("_", "-") for name in (ranges[0].name, ranges[-1].name))
+    text = f"range by `{orders.column}`, {len(ranges)} {orders.interval}s, {first} to {last}"
+    if orders.subpartitions:
+        text += f", each in {orders.subpartitions} subpartitions by `customer_id`"
+    return text
+
+
+def _kept(kept: Kept) -> str:
+    behind = "all behind" if kept.retention is None else f"{kept.retention} behind"
+    old = "" if kept.retention is None else ", older ones "
+    if old:
+        old += "archived" if kept.archive else "dropped with a yes"
+    return f"{kept.interval}s by `{kept.column}`: {kept.ahead} ahead, {behind}{old}"
 
 
 def _size(cpus: float, memory_mib: int) -> str:

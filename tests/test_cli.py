@@ -35,6 +35,25 @@ def refused(project: Project, *arguments: str) -> str:
     return run.err.removeprefix("error: ").rstrip("\n")
 
 
+# --- Partitions ----------------------------------------------------------------------------------
+
+
+def test_partitions_of_a_stack_that_keeps_none_says_what_to_write(project: Project) -> None:
+    assert refused(project, "partitions", "plan", "vertical") == (
+        "stacks/config/Pulumi.vertical.yaml: crm:database.orders: keeps no partitions; write "
+        "`partition_by: range` and how many are kept, such as ahead: 3"
+    )
+
+
+def test_partitions_on_a_cluster_says_the_command(project: Project) -> None:
+    project.edit("stacks/config/Pulumi.vertical.yaml", "count: 36", "count: 36\n      ahead: 3")
+    project.edit("stacks/config/Pulumi.vertical.yaml", "target: docker", "target: kubernetes")
+    assert refused(project, "partitions", "apply", "vertical", "--yes") == (
+        "vertical: on a cluster this is: kubectl -n crm-vertical exec deploy/partitions -- "
+        "python3 -m crm partitions apply --yes"
+    )
+
+
 # --- Each bad input, as a person would write it --------------------------------------------------
 
 BAD = [

@@ -22,6 +22,7 @@ LEFT = (
     "stacks.app_image",
     "stacks.spec",
     "stacks.spec_edge",
+    "stacks.spec_orders",
     "stacks.spec_words",
     "stacks.spec_errors",
     "stacks.stack_file",
@@ -54,7 +55,7 @@ LEFT = (
 ENGINES = {"pulumi", "pulumi_docker", "pulumi_kubernetes", "docker", "grpc", "google", "kubernetes"}
 
 FLOW = (
-    *("spec_words", "spec_edge", "spec", "services", "balancing", "plan", "summary"),
+    *("spec_words", "spec_edge", "spec_orders", "spec", "services", "balancing", "plan", "summary"),
     *("render", "workload", "tiers", "manifests", "targets"),
 )
 
@@ -136,6 +137,7 @@ def test_plan_and_spec_know_no_clock_no_host_and_no_file() -> None:
     for module in (
         "stacks.spec",
         "stacks.spec_edge",
+        "stacks.spec_orders",
         "stacks.services",
         "stacks.shard_map",
         "stacks.balancing",

@@ -32,6 +32,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "none": {"orders": {"partition_by": "none"}},
     "range": {"orders": RANGE},
     "hash": {"orders": HASH},
+    "key": {"orders": {**HASH, "partition_by": "key"}},
+    "subpartitions": {"orders": {**RANGE, "subpartitions": 4}},
     "one_partition": {"orders": {**RANGE, "count": 1}},
     "other_names": {"name": "sales_crm", "memory_mib": 8192},
     "shards": {"shards": 3, "orders": HASH},

@@ -206,6 +206,64 @@ def test_monthly_partitions_follow_each_other_over_a_year_end() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("interval", "start", "partitions"),
+    [
+        ("week", "2025-12-22", ["p_2025_12_22 2025-12-29", "p_2025_12_29 2026-01-05"]),
+        ("day", "2024-02-28", ["p_2024_02_28 2024-02-29", "p_2024_02_29 2024-03-01"]),
+    ],
+)
+def test_weeks_and_days_are_named_after_their_first_day(
+    interval: str, start: str, partitions: list[str]
+) -> None:
+    orders = {"partition_by": "range", "column": "order_date", "interval": interval}
+    found = made(database={"orders": {**orders, "start": start, "count": 2}}).database.orders
+    said = [f"{p.name} {p.below}".replace("'", "") for p in found.partitions[1:-1]]
+    assert said == partitions
+    assert found.partitions[0].below == f"'{start}'"
+
+
+def test_day_that_begins_no_interval_says_one_that_does() -> None:
+    orders = {"partition_by": "range", "column": "order_date", "count": 4}
+    week = {**orders, "interval": "week", "start": "2026-01-07"}
+    assert refusal(database={"orders": week}) == (
+        f"{FILE}: crm:database.orders.start: 2026-01-07 is no Monday, and weeks begin on Mondays; "
+        "write 2026-01-05"
+    )
+    day = {**orders, "interval": "day", "start": "2026-02-30"}
+    assert refusal(database={"orders": day}) == (
+        f"{FILE}: crm:database.orders.start: 2026-02-30 is no day of the calendar; "
+        "write one that is, for example 2026-01-05"
+    )
+
+
+def test_life_cycle_is_that_of_the_stack_file() -> None:
+    orders = {
+        "partition_by": "range",
+        "column": "order_date",
+        "interval": "month",
+        "start": "2026-01",
+        "count": 4,
+        "ahead": 3,
+    }
+    for given, kept in (
+        ({}, (3, None, True)),
+        ({"retention": 24}, (3, 24, True)),
+        ({"retention": 24, "archive": "table"}, (3, 24, True)),
+        ({"retention": 24, "archive": "drop"}, (3, 24, False)),
+    ):
+        (life,) = made(database={"orders": {**orders, **given}}).database.kept
+        assert (life.table, life.column, life.interval) == ("crm_orders", "order_date", "month")
+        assert (life.ahead, life.retention, life.archive) == kept
+    assert made().database.kept == ()
+    tables = {"visits": {"column": "seen_on", "interval": "day", "ahead": 7}}
+    both = made(database={"orders": orders, "tables": tables}).database.kept
+    assert [(life.table, life.retention) for life in both] == [
+        ("crm_orders", None),
+        ("visits", None),
+    ]
+
+
 @pytest.mark.parametrize("count", [1, 12, 1024])
 def test_partitions_stay_below_what_mysql_allows_and_rise(count: int) -> None:
     orders = made(
@@ -239,6 +297,18 @@ def test_partitions_stay_below_what_mysql_allows_and_rise(count: int) -> None:
             },
             ("id", "order_date"),
         ),
+        (
+            {
+                "partition_by": "range",
+                "column": "order_date",
+                "interval": "day",
+                "start": "2025-01-01",
+                "count": 1,
+                "subpartitions": 4,
+            },
+            ("id", "order_date", "customer_id"),
+        ),
+        ({"partition_by": "key", "column": "customer_id", "count": 8}, ("id", "customer_id")),
     ],
 )
 def test_primary_key_holds_the_partition_column(

@@ -10,6 +10,15 @@ from stacks import stack_file
 from stacks.spec import Autoscale
 from tests.refusals import EXTERNAL, FILE, SECRET, refusal
 
+RANGE: dict[str, object] = {
+    "partition_by": "range",
+    "column": "order_date",
+    "interval": "month",
+    "start": "2026-01",
+    "count": 24,
+}
+HASH: dict[str, object] = {"partition_by": "hash", "column": "customer_id", "count": 8}
+
 # --- What the description of this work names -----------------------------------------------------
 
 
@@ -150,6 +159,46 @@ def test_address_with_digits_of_another_script_is_refused() -> None:
         (
             {"database": {"orders": {"partition_by": "hash", "column": "order_date", "count": 8}}},
             "`partition_by: hash` goes by `column: customer_id`",
+        ),
+        (
+            {"database": {"orders": {**HASH, "ahead": 3}}},
+            "is written {partition_by: hash, column: customer_id, count: 8}",
+        ),
+        (
+            {"database": {"orders": {**HASH, "partition_by": "key", "subpartitions": 3}}},
+            "is written {partition_by: key, column: customer_id, count: 8}",
+        ),
+        (
+            {"database": {"orders": {**RANGE, "start": "2026-01-05"}}},
+            "`start` of `interval: month` is written like 2026-01",
+        ),
+        (
+            {"database": {"orders": {**RANGE, "interval": "day"}}},
+            "`start` of `interval: day` is written like 2026-01-05",
+        ),
+        (
+            {"database": {"orders": {**RANGE, "retention": 24}}},
+            "`retention` goes with `ahead`, such as ahead: 3",
+        ),
+        (
+            {"database": {"orders": {**RANGE, "ahead": 3, "archive": "drop"}}},
+            "`archive` says what becomes of what `retention` does not keep",
+        ),
+        (
+            {"database": {"orders": {**RANGE, "count": 200, "subpartitions": 64}}},
+            "202 ranges × 64 subpartitions = 12928, but MySQL allows 8192 partitions of a table",
+        ),
+        (
+            {"database": {"orders": {**RANGE, "ahead": 8, "retention": 120, "subpartitions": 64}}},
+            "132 ranges × 64 subpartitions = 8448, but MySQL allows 8192",
+        ),
+        (
+            {"database": {"tables": {"users": {"column": "d", "interval": "day", "ahead": 1}}}},
+            "crm:database: `tables.users` is the platform's own",
+        ),
+        (
+            {"database": {"tables": {"visits": {"column": "d", "interval": "day"}}}},
+            "crm:database.tables.visits.ahead: is missing; write intervals",
         ),
         ({"secrets": {"cache_password": {}}}, "name exactly one source"),
         ({"secrets": {"cache_password": {"env": "A", "file": "b"}}}, "name exactly one source"),

@@ -159,8 +159,9 @@ def test_example_in_a_message_is_right_itself(
     example = meta["examples"][0]
     config = nested(path, example)
     if path[-1] == "names":
-        value = {"health_path": "/healthz"} if path[0] == "services" else 1
-        config = nested((*path[:-1], example), value)
+        kept = {"column": "seen_on", "interval": "day", "ahead": 1}
+        values = {"services": {"health_path": "/healthz"}, "tables": kept}
+        config = nested((*path[:-1], example), values.get(path[-2], 1))
     try:
         stack_file.parse(config, "dev")
     except CrmError as error:

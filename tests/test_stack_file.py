@@ -37,6 +37,12 @@ def test_sizes_and_ports_are_one_key_a_line(stack: str) -> None:
         assert "{" not in line.partition("#")[0], line
 
 
+def test_day_is_text_with_and_without_quotes(tmp_path: Path) -> None:
+    for day in ("2026-01-05", "'2026-01-05'"):
+        write(tmp_path, "sales", f"config:\n  crm:database:\n    start: {day}\n")
+        assert stack_file.read("sales", tmp_path) == {"database": {"start": "2026-01-05"}}
+
+
 def test_unknown_stack_names_those_there_are(tmp_path: Path) -> None:
     write(tmp_path, "dev", "config: {}\n")
     write(tmp_path, "sales", "config: {}\n")
@@ -90,7 +96,7 @@ def test_file_named_for_what_cannot_be_a_stack_is_refused_by_name(
         ("config:\n  crm:app:\n    port: 1\n    port: 2\n", "line 4: port: is written twice"),
         ("config: &a\n  crm:app: *a\n", "crm:app: "),
         ("config:\n  ? [a]\n  : b\n", "this is not YAML: "),
-        ("2025-01-01: {}\nconfig: 2025-99-99\n", "this is not YAML: "),
+        ("2025-01-01: {}\nconfig: 2025-99-99\n", "`config:` is missing"),
     ],
 )
 def test_file_that_is_no_stack_file_is_refused(text: str, sentence: str, tmp_path: Path) -> None:

@@ -30,6 +30,21 @@ VARIANTS: dict[str, dict[str, Any]] = {
     },
     "tls": {"edge": {"tls": {"port": 8444}}},
     "tls_haproxy": {"edge": {"tls": {"redirect": False}, "proxy": "haproxy"}},
+    "partitions": {
+        "database": {
+            "shards": 2,
+            "orders": {
+                "partition_by": "range",
+                "column": "order_date",
+                "interval": "week",
+                "start": "2026-01-05",
+                "count": 8,
+                "subpartitions": 2,
+                "ahead": 4,
+                "retention": 52,
+            },
+        }
+    },
     "external_database": {"database": DATABASE},
     "external_cache": {"cache": CACHE},
     "external": {"database": DATABASE, "cache": CACHE},

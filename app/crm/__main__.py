@@ -1,4 +1,4 @@
-"""``python3 -m crm serve`` and ``python3 -m crm schema``."""
+"""``python3 -m crm serve``, ``schema`` and ``partitions plan|apply|keep``."""
 
 import argparse
 import os
@@ -9,13 +9,26 @@ from crm.errors import CrmError
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="crm", description=__doc__)
-    parser.add_argument("command", choices=("serve", "schema"))
-    command = parser.parse_args().command
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("serve", help="serve the application")
+    commands.add_parser("schema", help="make the tables")
+    partitions = commands.add_parser("partitions", help="look after range partitions")
+    partitions.add_argument("action", choices=("plan", "apply", "keep"))
+    partitions.add_argument("--yes", action="store_true", help="also what waits for it")
+    options = parser.parse_args()
     try:
-        if command == "serve":
+        if options.command == "serve":
             from crm import serve
 
             serve.main(os.environ)
+        elif options.command == "partitions" and options.action == "keep":
+            from crm import partition_keeper
+
+            partition_keeper.main(os.environ)
+        elif options.command == "partitions":
+            from crm import partitions as life_cycle
+
+            life_cycle.main(os.environ, apply=options.action == "apply", yes=options.yes)
         else:
             from crm import schema
 

@@ -16,6 +16,7 @@ STOPPING = "stopping"  # a file of that name in Settings.shared says that SIGTER
 
 Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
 Host = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9.:-]*$")]
+Identifier = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
 Port = Annotated[int, Meta(ge=1, le=65535)]
 
 
@@ -61,6 +62,21 @@ class CacheSettings(Struct, frozen=True, forbid_unknown_fields=True):
     ttl_seconds: Annotated[int, Meta(ge=1)]
 
 
+class PartitionSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """How a table's range partitions are kept, in intervals of its ``column``.
+
+    So many ``ahead`` and so many behind (``retention``; None: all). ``archive``: what is older
+    goes into a table of its own.
+    """
+
+    table: Identifier
+    column: Identifier
+    interval: Literal["month", "week", "day"]
+    ahead: Annotated[int, Meta(ge=1)]
+    retention: Annotated[int, Meta(ge=1)] | None = None
+    archive: bool = True
+
+
 class AppFile(Struct, frozen=True, forbid_unknown_fields=True):
     """app.json, as the platform writes it."""
 
@@ -68,6 +84,7 @@ class AppFile(Struct, frozen=True, forbid_unknown_fields=True):
     server: ServerSettings
     database: DatabaseSettings
     cache: CacheSettings
+    partitions: tuple[PartitionSettings, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -140,7 +157,10 @@ def parse(content: bytes, where: str) -> AppFile:
 def _nearest(what: str) -> str:
     """The known key closest to a misspelt one."""
     unknown = re.search(r"unknown field `(.+)`", what)
-    structs = (AppFile, ServerSettings, DatabaseSettings, ShardSettings, CacheSettings)
+    structs = (
+        *(AppFile, ServerSettings, DatabaseSettings, ShardSettings),
+        *(CacheSettings, PartitionSettings),
+    )
     known = {field for struct in structs for field in struct.__struct_fields__}
     near = difflib.get_close_matches(unknown[1], sorted(known), n=1) if unknown else []
     return f"; did you mean `{near[0]}`?" if near else ""

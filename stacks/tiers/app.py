@@ -1,7 +1,8 @@
-"""The app tier: the CRM's replicas, and the job that makes the schema before them."""
+"""The app tier: the CRM's replicas, the job that makes their schema, the keeper of partitions."""
 
 from collections.abc import Mapping
 
+from stacks.partitions import KEEPER_CPUS, KEEPER_MIB
 from stacks.plan import Plan
 from stacks.services import ServicePlan
 from stacks.tiers.probe import http_get
@@ -36,6 +37,38 @@ def workloads(plan: Plan, files: Mapping[str, str], image: str) -> list[Workload
             reaches_outside=plan.database.external,
         ),
         *(_service(plan, service, files, image, needs) for service in plan.services),
+        *_partitions(plan, files, image, needs),
+    ]
+
+
+def _partitions(
+    plan: Plan, files: Mapping[str, str], image: str, needs: tuple[str, ...]
+) -> list[Workload]:
+    """The keeper of range partitions, where the stack asks for one. A service rather than a
+    schedule: see docs/adr/0011-partitions.md."""
+    if not plan.database.kept:
+        return []
+    database = tuple(name for name in needs if name == "database")
+    return [
+        Workload(
+            name="partitions",
+            tier="database",
+            image=image,
+            command=("python3", "-m", "crm", "partitions", "keep"),
+            uid=_UID,
+            cpus=KEEPER_CPUS,
+            memory_mib=KEEPER_MIB,
+            instances=(
+                Instance(name="partitions", host="partitions", env={"CRM_INSTANCE": "partitions"}),
+            ),
+            files={"app.json": files["app/partitions.json"]},
+            secrets=("database_owner_password",),
+            ports=(Port(name="metrics", number=plan.app.port),),
+            health=Health(command=http_get(plan.app.port, "/healthz")),
+            after=("schema", *database),
+            connects_to=database,
+            reaches_outside=plan.database.external,
+        )
     ]
 
 

@@ -51,6 +51,10 @@ class MySQL:
         assert code == 0, output
         return [line.split("\t") for line in output.splitlines()]
 
+    def wait(self) -> None:
+        """Until it answers."""
+        _wait(self.container, ["mysql", "-S/run/crm/mysqld.sock", "-uroot", "-e", "SELECT 1"])
+
     def ask(self, statements: str, *options: str) -> tuple[int, str]:
         """Exit code and output of the ``mysql`` client; as root unless ``options`` say."""
         command = ["mysql", "--no-defaults", "-S/run/crm/mysqld.sock", "-uroot", "-NB"]
@@ -59,8 +63,9 @@ class MySQL:
 
 
 @contextmanager
-def mysql() -> Iterator[MySQL]:
-    """A MySQL server of the default image, its data in memory."""
+def mysql(*, restarts: bool = False) -> Iterator[MySQL]:
+    """A MySQL server of the default image, its data in memory; with ``restarts`` one that is
+    started again when it is killed."""
     port = free_port()
     options = (
         "--datadir=/data/mysql --socket=/run/crm/mysqld.sock --pid-file=/run/crm/mysqld.pid "
@@ -69,11 +74,13 @@ def mysql() -> Iterator[MySQL]:
     )
     script = (
         f"mysqld --no-defaults --initialize-insecure {options} && "
-        f"exec mysqld --no-defaults --skip-name-resolve {options}"
+        + ("while :; do mysqld" if restarts else "exec mysqld")
+        + f" --no-defaults --skip-name-resolve {options}"
+        + ("; done" if restarts else "")
     )
     with _running(Images().mysql, "mysql", script, {"3306/tcp": (gateway(), port)}) as container:
         server = MySQL(container, port)
-        _wait(container, ["mysql", "-S/run/crm/mysqld.sock", "-uroot", "-e", "SELECT 1"])
+        server.wait()
         yield server
 
 

@@ -34,7 +34,16 @@ ORDERS: dict[str, dict[str, object]] = {
         "start": "1990-01",
         "count": 1022,
     },
+    "range of weeks": {
+        "partition_by": "range",
+        "column": "order_date",
+        "interval": "week",
+        "start": "2026-01-05",
+        "count": 4,
+        "subpartitions": 3,
+    },
     "hash": {"partition_by": "hash", "column": "customer_id", "count": 8},
+    "key": {"partition_by": "key", "column": "customer_id", "count": 8},
 }
 
 
@@ -138,6 +147,35 @@ def test_orders_land_in_their_month(
     # A month's orders are read from its partition alone.
     explained = server.sql(f"EXPLAIN FORMAT=TRADITIONAL {rows} WHERE order_date = '{date}'", schema)
     assert explained[0][3] == partition
+
+
+def test_one_customers_week_is_read_from_one_subpartition(server: own.MySQL, schema: str) -> None:
+    server.sql(statements("range of weeks"), schema)
+    rows = ", ".join(f"({i}, {i % 7}, '2026-01-{5 + i % 21:02}', 1)" for i in range(1, 148))
+    server.sql(f"INSERT INTO crm_orders VALUES {rows}", schema)
+    week = "order_date >= '2026-01-12' AND order_date < '2026-01-19'"
+    for where, read in (
+        (f"{week} AND customer_id = 4", ["p_2026_01_12_p_2026_01_12sp1"]),
+        (week, [f"p_2026_01_12_p_2026_01_12sp{i}" for i in range(3)]),
+    ):
+        explained = server.sql(
+            f"EXPLAIN FORMAT=TRADITIONAL SELECT * FROM crm_orders WHERE {where}", schema
+        )
+        assert explained[0][3].split(",") == read
+    assert server.sql(f"SELECT COUNT(*) FROM crm_orders WHERE {week}", schema) == [["49"]]
+
+
+def test_key_partitions_are_those_planned_and_a_customer_is_in_one(
+    server: own.MySQL, schema: str
+) -> None:
+    server.sql(statements("key"), schema)
+    assert partitions(server, schema) == [
+        [f"p{i}", "KEY", "`customer_id`", "NULL"] for i in range(8)
+    ]
+    explained = server.sql(
+        "EXPLAIN FORMAT=TRADITIONAL SELECT * FROM crm_orders WHERE customer_id = 13", schema
+    )
+    assert re.fullmatch(r"p[0-7]", explained[0][3])
 
 
 def test_hash_partitions_are_those_planned_and_a_customer_is_in_one(

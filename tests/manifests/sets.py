@@ -41,6 +41,18 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "services": {"orders": {"health_path": "/healthz", "replicas": {"min": 1, "max": 3}}},
     },
     "tls": {"edge": {"tls": {"certificate": SECRET, "key": SECRET}}},
+    "partitions": {
+        "database": {
+            "orders": {
+                "partition_by": "range",
+                "column": "order_date",
+                "interval": "month",
+                "start": "2026-01",
+                "count": 24,
+                "ahead": 3,
+            }
+        }
+    },
     "scheduled": {},
 }
 """Beside the shipped stacks. In ``scheduled`` the schema job is one that runs every night."""
