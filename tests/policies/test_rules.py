@@ -107,3 +107,40 @@ def test_nginx_with_a_certificate_is_for_production() -> None:
     for target in TARGETS:
         spec = production(target, edge={"proxy": "nginx", "tls": tls})
         assert policy_gate.findings(register(spec), spec.policies, TODAY) == []
+
+
+GIVEN = {"file": "/run/secrets/x"}
+EXTERNAL = {
+    "database": {
+        "external": {"host": "db.example.com", "password": GIVEN, "owner_password": GIVEN}
+    },
+    "cache": {"external": {"host": "cache.example.com", "password": GIVEN}},
+}
+SERVICES = {
+    "edge": {"proxy": "nginx", "routes": [{"prefix": "/api/v1/orders", "service": "orders"}]},
+    "services": {"orders": {"replicas": 2, "health_path": "/healthz"}},
+    "app": {"replicas": 2},
+}
+
+
+@pytest.mark.parametrize(
+    ("target", "config"),
+    [
+        ("docker", EXTERNAL),
+        ("kubernetes", EXTERNAL),
+        ("docker", SERVICES),
+        ("kubernetes", SERVICES),
+        ("docker", {"edge": {"address": "0.0.0.0", "tls": {}}}),
+        ("docker", {"secrets": {"database_app_password": GIVEN, "cache_password": GIVEN}}),
+        ("kubernetes", {"app": {"replicas": {"min": 2, "max": 6}}}),
+        ("kubernetes", {"kubernetes": {"expose": "ingress", "ingress_host": "crm.example.com"}}),
+        ("kubernetes", {"kubernetes": {"expose": "node_port", "node_port": 30080}}),
+        (
+            "kubernetes",
+            {"images": {"registry": "registry.example.com/team", "pull_secret": GIVEN}},
+        ),
+    ],
+)
+def test_whatever_a_stack_file_may_ask_for_passes(target: str, config: dict[str, object]) -> None:
+    spec = stack_file.parse({"target": target, **config}, "other")
+    assert policy_gate.findings(register(spec, "other"), spec.policies, TODAY) == []
