@@ -13,6 +13,7 @@ from policies.model import Finding, Resource, Rule
 from policies.rules import RULES
 from stacks import policy_gate, stack_file
 from stacks.spec_policies import Policies, RuleName
+from tests.live import parity
 from tests.policies.mutations import MUTATIONS, Change
 from tests.policies.stacks import TARGETS, TODAY, Stack, production, register
 
@@ -107,6 +108,18 @@ def test_nginx_with_a_certificate_is_for_production() -> None:
     for target in TARGETS:
         spec = production(target, edge={"proxy": "nginx", "tls": tls})
         assert policy_gate.findings(register(spec), spec.policies, TODAY) == []
+
+
+@pytest.mark.parametrize("stack", parity.STACKS)
+def test_what_the_real_cli_recorded_passes(stack: str) -> None:
+    # Its providers fill in defaults. Images, names and files are not in the recordings.
+    unread = {"connection_budget", "pinned_images", "safe_names"}
+    recorded = [
+        Resource(r["type"], r["urn"].rpartition("::")[2], r["inputs"], r["protect"])
+        for r in parity.fixture(stack)["resources"]
+    ]
+    rules = [rule for rule in RULES if rule.name not in unread]
+    assert judge.judge(recorded, Policies(), TODAY, rules) == []
 
 
 GIVEN = {"file": "/run/secrets/x"}
