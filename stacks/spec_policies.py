@@ -64,8 +64,8 @@ _ResourceName = Annotated[
 _Reason = Annotated[
     str,
     Meta(
-        pattern=r"\A[^\x00-\x1f\x7f]{10,400}\Z",
-        description="one line of 10 to 400 characters",
+        pattern=r"\A(?=.{10,400}\Z)[^\s\x00-\x1f\x7f;{}`$'\"#]+( [^\s\x00-\x1f\x7f;{}`$'\"#]+)*\Z",
+        description="a sentence of 10 to 400 characters, without quotes, braces, ; $ and #",
         examples=["the certificate is ordered, CRM-17"],
     ),
 ]
@@ -74,8 +74,8 @@ _Day = Annotated[
     Meta(
         # Pulumi and YAML readers make different things of a date without quotes.
         pattern=r"\A20[0-9]{2}-[01][0-9]-[0-3][0-9]\Z",
-        description="a day in quotes",
-        examples=['"2027-03-31"'],
+        description="a day, with quotes around it",
+        examples=["2027-03-31"],
     ),
 ]
 _Ceiling = Annotated[

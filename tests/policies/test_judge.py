@@ -139,8 +139,11 @@ def test_no_secret_reaches_a_rule() -> None:
         ({"levels": {"limits": "off"}}, "'off' is not allowed; write one of advisory, mandatory"),
         ({"exceptions": [{**EXCEPTION, "until": "soon"}]}, "exceptions[0].until: 'soon'"),
         ({"exceptions": [{**EXCEPTION, "until": "2027-02-30"}]}, "there is no day 2027-02-30"),
-        ({"exceptions": [{**EXCEPTION, "until": date(2027, 1, 31)}]}, "a day in quotes"),
-        ({"exceptions": [{**EXCEPTION, "reason": "because"}]}, "one line of 10 to 400"),
+        (
+            {"exceptions": [{**EXCEPTION, "until": date(2027, 1, 31)}]},
+            "a day, with quotes",
+        ),
+        ({"exceptions": [{**EXCEPTION, "reason": "because"}]}, "a sentence of 10 to 400"),
         ({"parameters": {"size_ceiling": {"cpu": 1}}}, "did you mean `cpus`?"),
         ({"production": "yes"}, "crm:policies.production: 'yes' is not allowed; write true"),
     ],
