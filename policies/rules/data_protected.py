@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from policies.model import Problem, Resource, Rule
-from policies.reading import containers, is_docker, pods, tier
+from policies.reading import containers, is_docker, pods, tier, workload
 from stacks.spec_policies import Policies
 
 
@@ -23,12 +23,12 @@ def _find(resources: Sequence[Resource], asked: Policies) -> Iterator[Problem]:
         if is_docker(resource, "GeneratedSecret") and not resource.protect:
             yield Problem(resource.name, "opens data and is not protected")
     for container in containers(resources):
-        if container.docker and tier(container.resource) == "database":
+        if container.docker and workload(container.resource) == "database":
             given = container.given.get("volumes") or ()
             if not kept & {volume.get("volumeName") for volume in given}:
                 yield Problem(container.name, "keeps its data in no protected volume")
     for pod in pods(resources):
-        if pod.serves and tier(pod.resource) == "database":
+        if pod.serves and workload(pod.resource) == "database":
             claims = [v.get("persistentVolumeClaim") or {} for v in pod.spec.get("volumes") or ()]
             if not kept & {claim.get("claimName") for claim in claims}:
                 yield Problem(pod.resource.name, "keeps its data in no protected volume")

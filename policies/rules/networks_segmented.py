@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from policies.model import Problem, Resource, Rule
-from policies.reading import Container, containers, is_docker, tier
+from policies.reading import Container, containers, is_docker, tier, workload
 from stacks.spec_policies import Policies
 
 _DATA = ("database", "cache")
@@ -30,7 +30,7 @@ def _find(resources: Sequence[Resource], asked: Policies) -> Iterator[Problem]:
                 yield Problem(container.name, f"is in {name}, which is not the stack's")
             elif tier(container.resource) == "edge" and tier(other) in _DATA:
                 yield Problem(container.name, f"is in a network with the {tier(other)}")
-            elif container.docker and tier(container.resource) in _DATA and _is_open(other):
+            elif workload(container.resource) in _DATA and _is_open(other):
                 yield Problem(container.name, f"is in {name}, which reaches the outside")
 
 

@@ -12,6 +12,10 @@ from stacks.spec_policies import Policies
 
 _TELLING = re.compile(r"(^|_)(PASSWORD|PASSWD|PASSPHRASE|SECRET|TOKEN|API_?KEY|PRIVATE_?KEY)(_|$)")
 _OPTION = re.compile(r"--?(password|passwd|pass|token|secret|requirepass|masterauth)[= ]\S")
+_COMMANDS = (
+    *("entrypoints", "command", "args", "healthcheck"),
+    *("startupProbe", "readinessProbe", "livenessProbe", "lifecycle"),
+)
 _PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----")
 _SETTING = re.compile(
     r"^\s*\"?(password|passwd|requirepass|masterauth|secret_key|api_key)\"?"
@@ -25,9 +29,8 @@ def _find(resources: Sequence[Resource], asked: Policies) -> Iterator[Problem]:
         for name, value in environment(container).items():
             if _holds(value) or (value and _tells(name)):
                 yield Problem(container.name, f"has a secret in its variable {name}")
-        words = [container.given.get(key) for key in ("entrypoints", "command", "args")]
-        health = container.given.get("healthcheck")
-        if _holds([*words, health]) or _OPTION.search(_text(words)):
+        words = [container.given.get(key) for key in _COMMANDS]
+        if _holds(words) or _OPTION.search(_text(words)):
             yield Problem(container.name, "has a secret on its command line")
     for resource in resources:
         noted = dict(labels(resource)) if "labels" in resource.inputs else {}
@@ -57,8 +60,10 @@ def _holds(value: Any, *, known_only: bool = False) -> bool:
     return value is HIDDEN or (not known_only and UNKNOWN in str(value))
 
 
-def _text(words: list[Any]) -> str:
-    return " ".join(" ".join(map(str, given)) for given in words if isinstance(given, list))
+def _text(words: Any) -> str:
+    if isinstance(words, Mapping):
+        words = list(words.values())
+    return " ".join(map(_text, words)) if isinstance(words, list) else str(words)
 
 
 RULE = Rule(

@@ -208,6 +208,8 @@ MUTATIONS: dict[str, tuple[Mutation, ...]] = {
             "Deployment app-1",
             add(f"{FIRST}/env", {"name": "API_TOKEN", "value": "x"}),
         ),
+        (CLUSTER, "StatefulSet cache-1", put(f"{FIRST}/livenessProbe/exec/command", ["a", HIDDEN])),
+        (CLUSTER, "Deployment edge", put(f"{FIRST}/args", ["--token", "--password=swordfish"])),
         (CLUSTER, "ConfigMap edge-files", put("data/crm.key", PRIVATE_KEY)),
         (CLUSTER, "Service app-1-service", put("metadata/annotations", {"note": HIDDEN})),
     ),
