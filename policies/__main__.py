@@ -7,8 +7,9 @@ see what a program asks for, not what a provider makes of it.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 import pulumi
 from pulumi.runtime import get_config_env
@@ -30,6 +31,8 @@ from policies import judge
 from policies.model import Finding, Resource, Rule
 from policies.rules import RULES
 from stacks import stack_file
+from stacks.policy_gate import without_secrets
+from stacks.pulumi_state.values import reveal
 from stacks.spec_policies import Level, Policies
 
 Policy = ResourceValidationPolicy | StackValidationPolicy
@@ -41,13 +44,19 @@ class Pack:
     def __init__(self, asked: Policies) -> None:
         self._asked = asked
         self._today = datetime.now(UTC).date()
+        self._marked: dict[str, dict[str, Any]] = {}
         self._seen: dict[str, Resource] = {}
 
     def policies(self) -> list[Policy]:
         """What resources are, then each rule, then the exceptions' own."""
         return [
             ResourceValidationPolicy(
-                "resources", "Keeps what each resource asks for, for the rules.", self._keep
+                "resources",
+                "Keeps what each resource asks for, for the rules; changes nothing.",
+                self._keep,
+                # What remediates is asked first, and is the one that is told what is secret.
+                EnforcementLevel.REMEDIATE,
+                remediate=self._mark,
             ),
             *map(self._policy, RULES),
             StackValidationPolicy(
@@ -79,13 +88,21 @@ class Pack:
     def _by(self, rule: Rule, resources: list[Resource]) -> Iterator[Finding]:
         return judge.by_rule(rule, resources, self._asked, self._today)
 
+    def _mark(self, args: ResourceValidationArgs) -> None:
+        self._marked[args.urn] = dict(serialize_properties(args.props))
+
     def _keep(self, args: ResourceValidationArgs, _report: ReportViolation) -> None:
-        self._seen[args.urn] = _plain(args)
+        marked = self._marked.get(args.urn, {})
+        # Another pack may have changed it in between.
+        same = reveal(marked) == serialize_properties(args.props)
+        self._seen[args.urn] = _plain(args, marked if same else None)
 
 
-def _plain(given: ResourceValidationArgs | PolicyResource) -> Resource:
-    inputs = {k: v for k, v in serialize_properties(given.props).items() if k != "__provider"}
-    return Resource(given.resource_type, given.name, inputs, given.opts.protect)
+def _plain(
+    given: ResourceValidationArgs | PolicyResource, marked: Mapping[str, Any] | None = None
+) -> Resource:
+    inputs = dict(marked or serialize_properties(given.props))
+    return Resource(given.resource_type, given.name, without_secrets(inputs), given.opts.protect)
 
 
 def _tell(findings: Iterator[Finding], report: ReportViolation, level: Level = "mandatory") -> None:

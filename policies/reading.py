@@ -111,12 +111,12 @@ def containers(resources: Sequence[Resource]) -> Iterator[Container]:
 
 
 def environment(container: Container) -> dict[str, Any]:
-    """Its variables by name. One that is not text at all keeps its value under the name ``?``."""
+    """Its variables by name. One that is not text at all keeps its value under the name ``_``."""
     found: dict[str, Any] = {}
     if container.docker:
         given = container.given.get("envs") or []
         for entry in [given] if given in (HIDDEN, UNKNOWN) else given:
-            name, _, value = ("?", "", entry) if entry is HIDDEN else str(entry).partition("=")
+            name, _, value = ("_", "", entry) if entry is HIDDEN else str(entry).partition("=")
             found[name] = value
     elif container.pod is not None:
         for entry in container.given.get("env") or ():

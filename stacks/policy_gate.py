@@ -5,17 +5,19 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from policies import judge
 from policies.model import HIDDEN, Finding, Resource, lines
 from stacks import stack_file
-from stacks.embedded.state import Resource as Registered
 from stacks.errors import CrmError
 from stacks.paths import stack_file_name
-from stacks.plan import Plan
 from stacks.pulumi_state.values import map_secrets
 from stacks.spec_policies import Policies
+
+if TYPE_CHECKING:
+    from stacks.embedded.state import Resource as Registered
+    from stacks.plan import Plan
 
 
 def refuse(stack: str, registered: Iterable[Registered]) -> None:
@@ -46,13 +48,14 @@ def findings(registered: Iterable[Registered], asked: Policies, today: date) -> 
 def plain(registered: Iterable[Registered]) -> list[Resource]:
     """Resources as rules read them: without providers, no secret's value in them."""
     return [
-        Resource(r.type, r.name, _without_secrets(r.inputs), r.protect)
+        Resource(r.type, r.name, without_secrets(r.inputs), r.protect)
         for r in registered
         if not r.is_provider
     ]
 
 
-def _without_secrets(inputs: dict[str, Any]) -> dict[str, Any]:
+def without_secrets(inputs: dict[str, Any]) -> dict[str, Any]:
+    """Inputs as rules read them."""
     hidden: dict[str, Any] = map_secrets(inputs, lambda _secret: HIDDEN)
     # How a dynamic resource is made, pickled; nothing of it is deployed.
     return {key: value for key, value in hidden.items() if key != "__provider"}

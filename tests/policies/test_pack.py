@@ -21,9 +21,14 @@ from pulumi.runtime.proto import analyzer_pb2, analyzer_pb2_grpc
 from policies.rules import RULES
 from stacks.embedded.state import Resource
 from stacks.paths import ROOT
+from stacks.pulumi_state.values import hide
 from tests.policies.stacks import TARGETS, production, register
 
-LEVELS = {analyzer_pb2.ADVISORY: "advisory", analyzer_pb2.MANDATORY: "mandatory"}
+LEVELS = {
+    analyzer_pb2.ADVISORY: "advisory",
+    analyzer_pb2.MANDATORY: "mandatory",
+    analyzer_pb2.REMEDIATE: "remediate",
+}
 Found = set[tuple[str, str]]
 EXPIRED = {
     "rule": "limits",
@@ -41,11 +46,14 @@ class Pack:
         self.stub = stub
         self.messages: list[str] = []
 
-    def judge(self, resources: list[Resource]) -> Found:
+    def judge(self, resources: list[Resource], *, remediate: bool = True) -> Found:
         """(Rule, level) of each finding about one resource alone, then of those about all."""
         found: Found = set()
         for resource in resources:
-            found |= self._read(self.stub.Analyze(_request(resource)))
+            request = _request(resource)
+            if remediate:
+                assert not self.stub.Remediate(request).remediations
+            found |= self._read(self.stub.Analyze(request))
         every = [
             ParseDict(
                 {**_document(resource), "parent": resource.parent},
@@ -53,8 +61,8 @@ class Pack:
             )
             for resource in resources
         ]
-        request = analyzer_pb2.AnalyzeStackRequest(resources=every)
-        return found | self._read(self.stub.AnalyzeStack(request))
+        together = analyzer_pb2.AnalyzeStackRequest(resources=every)
+        return found | self._read(self.stub.AnalyzeStack(together))
 
     def _read(self, response: Any) -> Found:
         self.messages += [found.message for found in response.diagnostics]
@@ -170,6 +178,25 @@ def test_unknown_value_is_judged_and_not_passed_over(at_work: Pack) -> None:
     assert "04da6b54" in app.inputs["name"]
     app.inputs["readOnly"] = False
     assert at_work.judge(resources) == {("read_only_root", "mandatory")}
+
+
+def test_secret_is_known_as_one_whatever_holds_it(at_work: Pack) -> None:
+    resources = register(production("docker"))
+    app = find(resources, "app-1", "Container")
+    app.inputs["envs"] = hide(["CRM_INSTANCE=app-1", "GREETING=swordfish"])
+    assert at_work.judge(resources) == {("no_plain_secrets", "mandatory")}
+    assert not any("swordfish" in message for message in at_work.messages)
+    # A CLI that asks nobody to remediate does not say what is secret.
+    with pack({"production": True}) as started:
+        assert started.judge(resources, remediate=False) == set()
+
+
+def test_what_another_pack_made_of_a_resource_is_what_is_judged(at_work: Pack) -> None:
+    resources = register(production("docker"))
+    app = find(resources, "app-1", "Container")
+    at_work.stub.Remediate(_request(app))
+    app.inputs["privileged"] = True
+    assert at_work.judge(resources, remediate=False) == {("host_isolation", "mandatory")}
 
 
 def test_pack_goes_by_the_stacks_own_levels_and_exceptions() -> None:
