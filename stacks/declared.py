@@ -6,6 +6,7 @@ nobody deployed yet.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -70,5 +71,12 @@ def resources(plan: Plan) -> Sequence[Resource]:
     # Nothing is encrypted: a plan is not kept.
     state = State(plan.stack, cast(Crypter, None), [])
     deployment = Deployment(state, lambda *_: _Nothing(), lambda _: None, None)
-    run_program(Path(__file__).parent, Monitor(deployment, {}, []), program)
+    before = os.environ.get("PULUMI_CONFIG")
+    try:
+        run_program(Path(__file__).parent, Monitor(deployment, {}, []), program)
+    finally:
+        # What a program reads its config from; whatever runs after this has one of its own.
+        del os.environ["PULUMI_CONFIG"]
+        if before is not None:
+            os.environ["PULUMI_CONFIG"] = before
     return list(state)

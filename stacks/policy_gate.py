@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from policies import judge
@@ -63,10 +64,16 @@ def without_secrets(inputs: dict[str, Any]) -> dict[str, Any]:
 
 def _pass(stack: str, found: Sequence[Finding]) -> None:
     for line in lines(finding for finding in found if finding.level == "advisory"):
-        print(f"policy {line}", file=sys.stderr, flush=True)
+        _tell(line)
     if fatal := lines(finding for finding in found if finding.level == "mandatory"):
         shown = "\n  ".join(fatal)
         raise CrmError(f"{stack_file_name(stack)}: policies do not allow this:\n  {shown}")
+
+
+@cache
+def _tell(line: str) -> None:
+    """Once in a run: its plan and its deployment are judged alike."""
+    print(f"policy {line}", file=sys.stderr, flush=True)
 
 
 def _today() -> date:
