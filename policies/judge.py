@@ -66,11 +66,9 @@ def expired(asked: Policies, today: date) -> Iterator[Finding]:
 
 
 def _problems(rule: Rule, resources: Sequence[Resource], asked: Policies) -> Iterator[Problem]:
-    if not rule.alone:
-        yield from rule.find(resources, asked)
-        return
-    for resource in resources:
-        yield from rule.find([resource], asked)
+    read = [r for r in resources if not rule.reads or r.kind in rule.reads]
+    for given in [[resource] for resource in read] if rule.alone else [read]:
+        yield from rule.find(given, asked)
 
 
 def _is_over(until: str, today: date) -> bool:

@@ -50,13 +50,13 @@ class Problem(Struct, frozen=True):
 
 
 class Rule(Struct, frozen=True, kw_only=True):
-    """One rule. ``find`` is given all resources, or one at a time where the rule judges each
-    ``alone``, and names what is wrong. ``reads`` are the kinds it looks at."""
+    """One rule. ``find`` is given all resources of the kinds that it ``reads`` (none named: of
+    every kind), or one at a time where it judges each ``alone``, and names what is wrong."""
 
     name: RuleName
     reason: str
     fix: str
-    reads: tuple[str, ...]
+    reads: tuple[str, ...] = ()
     find: Callable[[Sequence[Resource], Policies], Iterator[Problem]]
     alone: bool = True
     level: Level = "mandatory"

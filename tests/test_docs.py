@@ -222,7 +222,9 @@ def test_policies_are_listed_as_they_are() -> None:
     wanted = []
     for rule in RULES:
         about = importlib.import_module(f"policies.rules.{rule.name}").__doc__ or ""
-        wanted.append([f"`{rule.name}`", about.strip(), rule.reason])
+        wanted.append(
+            [f"`{rule.name}`", about.strip(), ", ".join(rule.reads) or "all", rule.reason]
+        )
     assert listed == wanted
     # As the sentence above the table says.
     assert all(rule.level == "mandatory" for rule in RULES)

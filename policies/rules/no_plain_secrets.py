@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from policies.model import HIDDEN, UNKNOWN, Problem, Resource, Rule
-from policies.reading import RUNNING, containers, environment, files, is_kubernetes, labels
+from policies.reading import containers, environment, files, is_kubernetes, labels
 from stacks.spec_policies import Policies
 
 _TELLING = re.compile(r"(^|_)(PASSWORD|PASSWD|PASSPHRASE|SECRET|TOKEN|API_?KEY|PRIVATE_?KEY)(_|$)")
@@ -70,6 +70,5 @@ RULE = Rule(
     name="no_plain_secrets",
     reason="Variables, command lines and labels are shown by inspect, logs and process lists.",
     fix="name it among the workload's secrets and read the file under /etc/crm/secrets",
-    reads=(*RUNNING, "Files", "ConfigMap", "Volume", "Network"),
     find=_find,
 )

@@ -40,6 +40,5 @@ RULE = Rule(
     name="required_labels",
     reason="What nobody owns nobody pays for, mends or dares to delete.",
     fix="write crm:owner and, in production, crm:cost_centre; the others are the targets' to set",
-    reads=(*_DOCKER, *RUNNING[1:], "every object of a cluster's"),
     find=_find,
 )

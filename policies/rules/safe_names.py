@@ -8,7 +8,6 @@ from typing import Any
 
 from policies.model import Problem, Resource, Rule
 from policies.reading import (
-    RUNNING,
     containers,
     environment,
     files,
@@ -62,6 +61,5 @@ RULE = Rule(
     name="safe_names",
     reason="Names are written into configuration, shells and URLs; one with a quote is code there.",
     fix="lower-case letters, digits, dashes, dots and underscores",
-    reads=(*RUNNING, "Network", "Volume", "Endpoint", "Files", "every object of a cluster's"),
     find=_find,
 )

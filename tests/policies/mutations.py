@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from policies.model import HIDDEN, UNKNOWN
-from tests.policies.stacks import Draft, Stack
+from tests.policies.judged import Draft, Stack
 
 Change = Callable[[Stack, Draft], None]
 Mutation = tuple[str, str, Change]

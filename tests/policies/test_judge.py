@@ -13,8 +13,8 @@ from policies.model import Problem, Resource, Rule, lines
 from stacks import policy_gate, stack_file
 from stacks.errors import CrmError
 from stacks.spec_policies import Policies
+from tests.policies.judged import TODAY, Stack, production, register
 from tests.policies.mutations import put
-from tests.policies.stacks import TODAY, Stack, production, register
 
 EXCEPTION = {
     "rule": "closed_ports",

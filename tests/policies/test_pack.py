@@ -22,7 +22,7 @@ from policies.rules import RULES
 from stacks.embedded.state import Resource
 from stacks.paths import ROOT
 from stacks.pulumi_state.values import hide
-from tests.policies.stacks import TARGETS, production, register
+from tests.policies.judged import TARGETS, production, register
 
 LEVELS = {
     analyzer_pb2.ADVISORY: "advisory",
