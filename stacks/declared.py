@@ -76,7 +76,7 @@ def resources(plan: Plan) -> Sequence[Resource]:
         run_program(Path(__file__).parent, Monitor(deployment, {}, []), program)
     finally:
         # What a program reads its config from; whatever runs after this has one of its own.
-        del os.environ["PULUMI_CONFIG"]
+        os.environ.pop("PULUMI_CONFIG", None)
         if before is not None:
             os.environ["PULUMI_CONFIG"] = before
     return list(state)

@@ -177,7 +177,8 @@ class CliEngine:
                 self._messages += _sentences(event.diagnostic_event.message)
         elif event.policy_event is not None:
             found = event.policy_event
-            line = f"{found.policy_name} ({found.enforcement_level}): {plain(found.message)}"
+            said = " ".join(_sentences(found.message))
+            line = f"{found.policy_name} ({found.enforcement_level}): {said}"
             if found.enforcement_level == "mandatory":
                 self._messages.append(line)
             else:
@@ -227,15 +228,10 @@ def count(changes: Mapping[Any, int]) -> dict[str, int]:
     return total
 
 
-def plain(text: str) -> str:
-    """``text`` without Pulumi's marks for colours, on one line."""
-    return " ".join(re.sub(r"<\{%.*?%\}>", "", text).split())
-
-
 def _sentences(message: str) -> list[str]:
     """The lines of an error that tell a person something."""
     noise = ("an unhandled error occurred", "update failed", "preview failed")
-    lines = [plain(line).strip() for line in message.splitlines()]
+    lines = [re.sub(r"<\{%.*?%\}>", "", line).strip() for line in message.splitlines()]
     if any(line.startswith("Traceback (most recent call last)") for line in lines):
         # A dynamic resource's error comes with its traceback; its last line is what it said.
         lines = [next(line for line in reversed(lines) if line)]
