@@ -1,11 +1,11 @@
-"""Everything that runs has a limit of CPU and of memory."""
+"""Everything that runs has a limit of CPU, of memory and of what it writes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
 from policies.model import Problem, Resource, Rule
-from policies.reading import RUNNING, Container, containers, quantity, sizes
+from policies.reading import RUNNING, Container, containers, pods, quantity, sizes
 from stacks.spec_policies import Policies
 
 
@@ -13,6 +13,10 @@ def _find(resources: Sequence[Resource], asked: Policies) -> Iterator[Problem]:
     for container in containers(resources):
         for what in _missing(container):
             yield Problem(container.name, what)
+    for pod in pods(resources):
+        for volume in pod.spec.get("volumes") or ():
+            if "emptyDir" in volume and not (volume["emptyDir"] or {}).get("sizeLimit"):
+                yield Problem(pod.resource.name, f"its volume {volume['name']} has no limit")
 
 
 def _missing(container: Container) -> Iterator[str]:
@@ -24,6 +28,13 @@ def _missing(container: Container) -> Iterator[str]:
         yield "has no limit of memory"
     elif container.docker and given.get("memorySwap") != given["memory"]:
         yield "memory and swap have no limit together"
+    if container.docker:
+        options = given.get("logOpts") or {}
+        if given.get("logDriver", "json-file") == "json-file" and not options.get("max-size"):
+            yield "its log has no limit"
+        for path, how in (given.get("tmpfs") or {}).items():
+            if "size=" not in str(how):
+                yield f"its memory at {path} has no limit"
     if container.pod is not None:
         asked = (given.get("resources") or {}).get("requests") or {}
         if quantity(asked.get("memory") or 0) / 2**20 != memory_mib:

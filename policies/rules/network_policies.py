@@ -22,9 +22,20 @@ def _find(resources: Sequence[Resource], asked: Policies) -> Iterator[Problem]:
         if not any(_namespace(p) == where and _selects(p, pod.labels) for p in policies):
             yield Problem(name, "no NetworkPolicy is for its pods")
     for policy in policies:
-        rules = policy.inputs["spec"].get("ingress") or ()
-        if tier(policy) != "edge" and any(_is_open(rule) for rule in rules):
-            yield Problem(policy.name, "lets everybody in")
+        for what in _too_open(policy):
+            yield Problem(policy.name, what)
+
+
+def _too_open(policy: Resource) -> Iterator[str]:
+    spec = policy.inputs["spec"]
+    for rule in spec.get("ingress") or ():
+        if not rule.get("ports"):
+            yield "opens every port"
+        if not _names_workload(spec["podSelector"]):
+            yield "lets somebody in to every pod"
+        sources = rule.get("from") or [{}]
+        if tier(policy) != "edge" and not all(map(_is_workload, sources)):
+            yield "lets in more than one workload at once"
 
 
 def _namespace(resource: Resource) -> str:
@@ -42,15 +53,12 @@ def _selects(policy: Resource, labels: Mapping[str, Any]) -> bool:
     return bool(chosen) and chosen.items() <= labels.items()
 
 
-def _is_open(rule: Mapping[str, Any]) -> bool:
-    sources = rule.get("from")
-    return not sources or any(_is_everybody(source) for source in sources)
+def _is_workload(source: Mapping[str, Any]) -> bool:
+    return set(source) == {"podSelector"} and _names_workload(source["podSelector"])
 
 
-def _is_everybody(source: Mapping[str, Any]) -> bool:
-    block = str((source.get("ipBlock") or {}).get("cidr", ""))
-    anybody = [source.get(key) == {} for key in ("namespaceSelector", "podSelector")]
-    return block.endswith("/0") or any(anybody)
+def _names_workload(chosen: Mapping[str, Any]) -> bool:
+    return "crm.workload" in (chosen.get("matchLabels") or {})
 
 
 RULE = Rule(

@@ -11,9 +11,18 @@ from stacks.spec_policies import Policies
 
 def _find(resources: Sequence[Resource], asked: Policies) -> Iterator[Problem]:
     for container in containers(resources):
-        if container.docker or container.pod is not None:
-            for what in _of_pods(container) if container.pod else _of_docker(container):
-                yield Problem(container.name, what)
+        if container.pod is not None:
+            found = _of_pods(container)
+        else:
+            found = _of_docker(container) if container.docker else _of_job(container)
+        for what in found:
+            yield Problem(container.name, what)
+
+
+def _of_job(container: Container) -> Iterator[str]:
+    # All else is the same for every job: stacks/targets/docker_host.py.
+    if not container.given.get("uid"):
+        yield "runs as root"
 
 
 def _of_docker(container: Container) -> Iterator[str]:
@@ -27,6 +36,9 @@ def _of_docker(container: Container) -> Iterator[str]:
         yield "runs without the kernel's usual confinement"
     if str(given.get("user") or "root").partition(":")[0] in ("root", "0"):
         yield "runs as root"
+    for volume in given.get("volumes") or ():
+        if str(volume.get("volumeName", "")).endswith("-files") and not volume.get("readOnly"):
+            yield "its configuration can be written to"
 
 
 def _of_pods(container: Container) -> Iterator[str]:
