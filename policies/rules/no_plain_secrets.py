@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from policies.model import HIDDEN, UNKNOWN, Problem, Resource, Rule
-from policies.reading import containers, environment, files, is_kubernetes, labels
+from policies.reading import containers, environment, files
 from stacks.spec_policies import Policies
 
 _TELLING = re.compile(r"(^|_)(PASSWORD|PASSWD|PASSPHRASE|SECRET|TOKEN|API_?KEY|PRIVATE_?KEY)(_|$)")
@@ -16,6 +16,7 @@ _COMMANDS = (
     *("entrypoints", "command", "args", "healthcheck"),
     *("startupProbe", "readinessProbe", "livenessProbe", "lifecycle"),
 )
+_THEIR_PLACE = (("Files", "secrets"), ("Secret", "stringData"), ("Secret", "data"))
 _PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----")
 _SETTING = re.compile(
     r"^\s*\"?(password|passwd|requirepass|masterauth|secret_key|api_key)\"?"
@@ -25,25 +26,20 @@ _SETTING = re.compile(
 
 
 def _find(resources: Sequence[Resource], asked: Policies) -> Iterator[Problem]:
+    for resource in resources:
+        for key, value in resource.inputs.items():
+            if _holds(value) and (resource.kind, key) not in _THEIR_PLACE:
+                yield Problem(resource.name, f"has a secret in its {key}")
+        for name, text in files(resource).items():
+            if _PRIVATE_KEY.search(str(text)) or _SETTING.search(str(text)) or _is_open(text):
+                yield Problem(resource.name, f"has a secret in its file {name}")
     for container in containers(resources):
         for name, value in environment(container).items():
-            if _holds(value) or (value and _tells(name)):
+            if _is_open(value) or (value and _tells(name)):
                 yield Problem(container.name, f"has a secret in its variable {name}")
         words = [container.given.get(key) for key in _COMMANDS]
-        if _holds(words) or _OPTION.search(_text(words)):
+        if _is_open(words) or _OPTION.search(_text(words)):
             yield Problem(container.name, "has a secret on its command line")
-    for resource in resources:
-        noted = dict(labels(resource)) if "labels" in resource.inputs else {}
-        if is_kubernetes(resource):
-            about = resource.inputs["metadata"]
-            noted = {**(about.get("labels") or {}), **(about.get("annotations") or {})}
-        for name, value in noted.items():
-            if _holds(value, known_only=True) or _PRIVATE_KEY.search(str(value)):
-                yield Problem(resource.name, f"has a secret in its label {name}")
-        for name, text in files(resource).items():
-            written = _PRIVATE_KEY.search(str(text)) or _SETTING.search(str(text))
-            if _holds(text) or written:
-                yield Problem(resource.name, f"has a secret in its file {name}")
 
 
 def _tells(name: str) -> bool:
@@ -51,13 +47,17 @@ def _tells(name: str) -> bool:
     return bool(_TELLING.search(name.upper())) and not name.upper().endswith(("_FILE", "_PATH"))
 
 
-def _holds(value: Any, *, known_only: bool = False) -> bool:
-    """Whether a secret is in ``value``, or what is not known yet: made secrets are not."""
+def _holds(value: Any) -> bool:
+    """Whether a secret is somewhere in ``value``."""
     if isinstance(value, Mapping):
-        return any(_holds(item, known_only=known_only) for item in value.values())
-    if isinstance(value, list | tuple):
-        return any(_holds(item, known_only=known_only) for item in value)
-    return value is HIDDEN or (not known_only and UNKNOWN in str(value))
+        return any(map(_holds, value.values()))
+    return any(map(_holds, value)) if isinstance(value, list) else value is HIDDEN
+
+
+def _is_open(value: Any) -> bool:
+    """Whether something in it is not known yet: made secrets are not, and nothing is to be there
+    that cannot be judged."""
+    return UNKNOWN in _text(value)
 
 
 def _text(words: Any) -> str:
