@@ -12,11 +12,17 @@ from typing import Any
 import pytest
 from pulumi.automation import CommandError, CommandResult, EngineEvent
 
-from stacks import deploy, engine_cli_recovery
+from policies.model import UNKNOWN
+from stacks import declared, deploy, engine_cli_recovery, policy_gate
+from stacks.embedded.deployment import Deployment
+from stacks.embedded.state import Resource as Registered
+from stacks.embedded.state import State
 from stacks.engine_cli import CliEngine
 from stacks.paths import ROOT
-from stacks.results import Result
+from stacks.results import OnEvent, Result
+from stacks.targets import kubernetes_host
 from tests.embedded.conftest import PROGRAM
+from tests.policies.judged import TARGETS, TODAY, production, register
 from tests.project import Project
 
 NOWHERE = "unix:///nowhere/docker.sock"
@@ -183,3 +189,39 @@ def test_expired_exception_fails_ci_with_the_day_and_the_owner(project: Project)
     assert done.code == 1
     assert "exceptions (mandatory): edge: the exception from limits ended on 2026-01-31" in done.err
     assert "its owner is ada" in done.err
+
+
+# --- What an `up` knows --------------------------------------------------------------------------
+
+
+class Making(declared._Nothing):
+    """Makes nothing, and says what would be known of it."""
+
+    def create(self, new: Registered) -> tuple[str, dict[str, Any]]:
+        outputs = {**new.inputs, "version": "0123456789abcdef", "value": "swordfish"}
+        if new.type.startswith("kubernetes:"):
+            outputs["metadata"] = {**outputs["metadata"], "resourceVersion": "17"}
+        return f"{new.name}-id", outputs
+
+
+class Cluster:
+    """Knows where the edge is."""
+
+    def url_of(self, *_names: str) -> str:
+        return "https://edge"
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_values_that_only_an_up_knows_pass_too(
+    monkeypatch: pytest.MonkeyPatch, target: str
+) -> None:
+    def making(state: State, _handler_of: object, on_event: OnEvent, _save: None) -> Deployment:
+        return Deployment(state, lambda *_: Making(), on_event, lambda: None)
+
+    monkeypatch.setattr(declared, "Deployment", making)
+    monkeypatch.setattr(kubernetes_host, "connect", lambda _context=None: Cluster())
+    spec = production(target)
+    registered = register(spec)
+    assert UNKNOWN not in repr(policy_gate.plain(registered))
+    assert "swordfish" in repr(registered)
+    assert policy_gate.findings(registered, spec.policies, TODAY) == []
