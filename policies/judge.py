@@ -6,6 +6,7 @@ argument.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from datetime import date
 
@@ -15,6 +16,8 @@ from stacks.spec_policies import Level, Policies
 
 EXCEPTIONS = "exceptions"
 """In the place of a rule's name where an exception itself is the matter."""
+
+_HASH = re.compile(r"-[0-9a-f]{8}\Z")
 
 
 def judge(
@@ -29,14 +32,14 @@ def by_rule(
     rule: Rule, resources: Sequence[Resource], asked: Policies, today: date
 ) -> Iterator[Finding]:
     """What ``rule`` finds, but for what an exception that still holds is made for."""
-    excused = {
+    excused = [
         exception.resource
         for exception in asked.exceptions
         if exception.rule == rule.name and not _is_over(exception.until, today)
-    }
+    ]
     try:
         for problem in _problems(rule, resources, asked):
-            if problem.resource not in excused:
+            if not any(_is_called(problem.resource, name) for name in excused):
                 yield Finding(
                     level_of(rule, asked), rule.name, problem.resource, problem.what, rule.fix
                 )
@@ -69,6 +72,11 @@ def _problems(rule: Rule, resources: Sequence[Resource], asked: Policies) -> Ite
     read = [r for r in resources if not rule.reads or r.kind in rule.reads]
     for given in [[resource] for resource in read] if rule.alone else [read]:
         yield from rule.find(given, asked)
+
+
+def _is_called(resource: str, name: str) -> bool:
+    """Whether that is its name; the hash at the end of some says nothing about what they are."""
+    return resource == name or _HASH.sub("", resource) == name
 
 
 def _is_over(until: str, today: date) -> bool:

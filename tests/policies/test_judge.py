@@ -13,7 +13,7 @@ from policies.model import Problem, Resource, Rule, lines
 from stacks import policy_gate, stack_file
 from stacks.errors import CrmError
 from stacks.spec_policies import Policies
-from tests.policies.judged import TODAY, Stack, production, register
+from tests.policies.judged import TARGETS, TODAY, Stack, production, register
 from tests.policies.mutations import put
 
 EXCEPTION = {
@@ -81,6 +81,16 @@ def test_expired_exception_is_mandatory_and_names_day_and_owner() -> None:
 def test_exception_is_for_one_rule_and_one_resource(change: dict[str, str]) -> None:
     wanted = asked(exceptions=[{**EXCEPTION, **change}])
     assert [f.rule for f in judge.judge(published(), wanted, TODAY)] == ["closed_ports"]
+
+
+def test_exception_holds_whatever_the_hash_in_a_name() -> None:
+    exception = {**EXCEPTION, "rule": "tls_in_production", "resource": "edge-files"}
+    for target in TARGETS:
+        spec = production(target, edge={"proxy": "haproxy"})
+        found = policy_gate.findings(register(spec), spec.policies, TODAY)
+        assert [f.rule for f in found] == ["tls_in_production"]
+        wanted = asked(exceptions=[exception])
+        assert policy_gate.findings(register(spec), wanted, TODAY) == []
 
 
 def test_parameters_change_what_a_rule_asks() -> None:
