@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from stacks import images, plan, render, stack_file, tiers
+from stacks import images, plan, policy_gate, render, stack_file, tiers
 from stacks.balancing import CERTIFICATE_SECRETS, EdgePlan
 from stacks.errors import CrmError
 from stacks.paths import ROOT
@@ -17,8 +17,11 @@ def run(stack: str) -> int:
 
     Raises ``CrmError`` with the first thing that is wrong; returns 0 when nothing is.
     """
-    planned = plan.make(stack, stack_file.load(stack))
+    spec = stack_file.load(stack)
+    planned = plan.make(stack, spec)
     print(f"{stack}: stack file and plan: right")
+    judged = policy_gate.check(planned, spec.policies)
+    print(f"{stack}: policies: all {judged} resources may be deployed")
     judge(planned)
     return 0
 

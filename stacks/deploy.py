@@ -11,7 +11,16 @@ import sys
 import time
 from dataclasses import replace
 
-from stacks import engines, images, plan, render, shards_command, stack_file, tiers
+from stacks import (
+    engines,
+    images,
+    plan,
+    policy_gate,
+    render,
+    shards_command,
+    stack_file,
+    tiers,
+)
 from stacks.errors import CrmError
 from stacks.paths import ROOT, stack_file_name
 from stacks.plan import Plan
@@ -80,7 +89,8 @@ def _prepare(stack: str, *, pull: bool) -> dict[str, str]:
     """
     from stacks.targets import choice
 
-    planned = plan.make(stack, stack_file.load(stack))
+    spec = stack_file.load(stack)
+    planned = plan.make(stack, spec)
     files = render.Renderer().tree(planned)
     workloads = tiers.workloads(planned, files, images.app_reference(ROOT))
     _refuse_another_target(planned)
@@ -88,6 +98,8 @@ def _prepare(stack: str, *, pull: bool) -> dict[str, str]:
     choice.check(planned, workloads)
     # A cluster's nodes get their images by themselves: `crm images push` brings them in reach.
     if pull and planned.target == "docker":
+        # Images may take minutes: not for what the plan would deny.
+        policy_gate.check(planned, spec.policies)
         for reference in dict.fromkeys(workload.image for workload in workloads):
             images.ensure(reference, _say)
     return {"connections to each shard": plan.connection_budget(planned)}

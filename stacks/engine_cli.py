@@ -32,6 +32,7 @@ _OPS = {
     "refresh": "refresh",
     "read": "same",
 }
+_JUDGED: dict[str, Any] = {"policy_packs": [str(ROOT / "policies")]}
 _SALT = re.compile(r"^encryptionsalt: .*$", re.MULTILINE)
 
 
@@ -70,11 +71,11 @@ class CliEngine:
 
     def preview(self) -> Result:
         """What ``up`` would do; nothing is changed."""
-        return self._run(lambda stack, options: stack.preview(**options), planning=True)
+        return self._run(lambda stack, options: stack.preview(**options, **_JUDGED), planning=True)
 
     def up(self) -> Result:
         """Make the stack what its file says, after putting right what a killed run left."""
-        return self._run(lambda stack, options: stack.up(**options), recover=True)
+        return self._run(lambda stack, options: stack.up(**options, **_JUDGED), recover=True)
 
     def refresh(self, *, preview_only: bool = False) -> Result:
         """Compare the state with what really runs, and correct the state."""
@@ -174,6 +175,14 @@ class CliEngine:
         if event.diagnostic_event is not None:
             if event.diagnostic_event.severity == "error":
                 self._messages += _sentences(event.diagnostic_event.message)
+        elif event.policy_event is not None:
+            found = event.policy_event
+            said = " ".join(_sentences(found.message))
+            line = f"{found.policy_name} ({found.enforcement_level}): {said}"
+            if found.enforcement_level == "mandatory":
+                self._messages.append(line)
+            else:
+                print(f"policy {line}", file=sys.stderr, flush=True)
         elif event.resource_pre_event is not None:
             self._report(event.resource_pre_event.metadata, "begin")
         elif event.res_outputs_event is not None:

@@ -12,6 +12,7 @@ import re
 import secrets
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -196,6 +197,7 @@ def _reasons(stack: str) -> list[str]:
 
 
 def _embedded(stack: str, path: Path, on_event: Callable[[Event], None]) -> Engine:
+    from stacks import policy_gate
     from stacks.embedded import EmbeddedEngine
 
     return EmbeddedEngine(
@@ -205,6 +207,7 @@ def _embedded(stack: str, path: Path, on_event: Callable[[Event], None]) -> Engi
         stack_file=path,
         program=Path(__file__).parent,
         on_event=on_event,
+        judge=partial(policy_gate.refuse, stack),
     )
 
 

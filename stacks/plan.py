@@ -111,6 +111,7 @@ class Plan(Struct, frozen=True):
     stack: str
     target: str
     owner: str
+    cost_centre: str
     registry: str | None
     kubernetes: KubernetesPlan
     edge: EdgePlan
@@ -123,6 +124,12 @@ class Plan(Struct, frozen=True):
     def app(self) -> ServicePlan:
         """The service that answers whatever no route gives to another."""
         return self.services[0]
+
+    @property
+    def whose(self) -> dict[str, str]:
+        """The labels that say who answers and who pays for what runs."""
+        paid = {"crm.cost_centre": self.cost_centre} if self.cost_centre else {}
+        return {"crm.owner": self.owner, **paid}
 
     @property
     def own_secrets(self) -> tuple[str, ...]:
@@ -146,6 +153,7 @@ def make(stack: str, spec: StackSpec) -> Plan:
             stack=stack,
             target=spec.target,
             owner=spec.owner,
+            cost_centre=spec.cost_centre,
             registry=spec.images.registry,
             kubernetes=_kubernetes(stack, spec),
             edge=balancing.work_out(spec, qualified(proxy, spec.images.registry), services),

@@ -12,6 +12,7 @@ from msgspec import UNSET, Meta, UnsetType, field
 
 from stacks.spec_edge import Balance, Edge, Part, SecretReference
 from stacks.spec_orders import OWN_TABLES, KeptTable, Orders
+from stacks.spec_policies import CostCentre, Policies
 from stacks.spec_words import (
     AppMemory,
     CacheMemory,
@@ -204,6 +205,8 @@ class StackSpec(Part, frozen=True):
     target: Literal["docker", "kubernetes"] = "docker"
     owner: Name = "crm"
     """Who to ask about this stack; a label on what it runs."""
+    cost_centre: CostCentre = ""
+    """Who pays for this stack; a label on what it runs, where one is given."""
     kubernetes: Kubernetes = Kubernetes()
     images: Images = Images()
     edge: Edge = Edge()
@@ -214,6 +217,7 @@ class StackSpec(Part, frozen=True):
     cache: Cache = Cache()
     secrets: dict[SecretName, SecretReference] = field(default_factory=dict)
     """Secrets taken from elsewhere; those not named here are generated and kept."""
+    policies: Policies = Policies()
 
     def __post_init__(self) -> None:
         self._check_ports()

@@ -79,7 +79,11 @@ class Project:
         file.write_text(text.replace(old, new), encoding="utf-8")
 
 
-def copy(target: Path, *, under: tuple[str, ...] = ("stacks/", "templates/", "app/")) -> Project:
+RUN_FROM = ("stacks/", "policies/", "templates/", "app/")
+"""What ``crm`` runs from."""
+
+
+def copy(target: Path, *, under: tuple[str, ...] = RUN_FROM) -> Project:
     """Copy the files of the project ``under`` these folders into ``target``."""
     for path in tree():
         if path.startswith(under):

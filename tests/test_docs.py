@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import shlex
 import tomllib
@@ -11,6 +12,7 @@ import pytest
 import yaml
 from msgspec.structs import fields
 
+from policies.rules import RULES
 from stacks import cli, plan, stack_file
 from stacks.paths import ROOT
 from stacks.spec import StackSpec
@@ -214,6 +216,19 @@ def test_pulumi_yaml_describes_every_key() -> None:
         assert about["description"], key
         if about["type"] == "string":
             assert about["default"] == getattr(defaults, key), key
+
+
+def test_policies_are_listed_as_they_are() -> None:
+    listed = [row for row in rows("docs/policies.md") if row[0].startswith("`")]
+    wanted = []
+    for rule in RULES:
+        about = importlib.import_module(f"policies.rules.{rule.name}").__doc__ or ""
+        wanted.append(
+            [f"`{rule.name}`", about.strip(), ", ".join(rule.reads) or "all", rule.reason]
+        )
+    assert listed == wanted
+    # As the sentence above the table says.
+    assert all(rule.level == "mandatory" for rule in RULES)
 
 
 # --- Dependencies --------------------------------------------------------------------------------

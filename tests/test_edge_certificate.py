@@ -47,7 +47,8 @@ def secrets(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         return {"url": "https://somewhere"}
 
     def on_docker(*arguments: Any) -> None:
-        told.update(arguments[-1])
+        *_, secrets, _present = arguments
+        told.update(secrets)
 
     def make(name: str, hosts: Sequence[str], address: str) -> SelfMade:
         assert (name, list(hosts), address) == ("edge-certificate", [HOST], "127.0.0.1")

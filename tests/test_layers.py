@@ -23,6 +23,7 @@ LEFT = (
     "stacks.spec",
     "stacks.spec_edge",
     "stacks.spec_orders",
+    "stacks.spec_policies",
     "stacks.spec_words",
     "stacks.spec_errors",
     "stacks.stack_file",
@@ -55,7 +56,17 @@ LEFT = (
 ENGINES = {"pulumi", "pulumi_docker", "pulumi_kubernetes", "docker", "grpc", "google", "kubernetes"}
 
 FLOW = (
-    *("spec_words", "spec_edge", "spec_orders", "spec", "services", "balancing", "plan", "summary"),
+    *(
+        "spec_words",
+        "spec_edge",
+        "spec_orders",
+        "spec_policies",
+        "spec",
+        "services",
+        "balancing",
+        "plan",
+        "summary",
+    ),
     *("render", "workload", "tiers", "manifests", "targets"),
 )
 
@@ -130,6 +141,19 @@ def test_layers_import_only_from_their_left() -> None:
         for path in files:
             found = {".".join(name.split(".")[:2]) for name in imports(path)}
             assert not found & right, f"{path.relative_to(ROOT)} imports from its right"
+
+
+def test_rules_import_no_engine_and_know_no_clock() -> None:
+    for path in sorted({*python_files("policies/")} - {"policies/__main__.py"}):
+        found = imports(ROOT / path)
+        assert not {name.partition(".")[0] for name in found} & {*ENGINES, "pulumi_policy"}, path
+        assert {name for name in found if name.startswith("stacks")} <= {"stacks.spec_policies"}
+        assert "now(" not in (ROOT / path).read_text(encoding="utf-8"), path
+
+
+def test_rendering_does_not_import_policies() -> None:
+    for module in LEFT:
+        assert not {name for name in imports(source_of(module)) if name.startswith("policies")}
 
 
 def test_plan_and_spec_know_no_clock_no_host_and_no_file() -> None:

@@ -108,7 +108,10 @@ def test_text_with_a_character_that_could_leave_its_place_is_refused(
         assert isinstance(kind, inspect.StrType)
         assert kind.pattern is not None
         right = str(meta["examples"][0])
-    for wrong in (right + bad, bad + right, right + bad + right):
+    wrongs = (right + bad, bad + right, right + bad + right)
+    # A sentence has spaces, but only between its words.
+    is_sentence = bad == " " and path[-1] == "reason"
+    for wrong in wrongs[:2] if is_sentence else wrongs:
         is_name = path[-1] == "names"
         config = nested((*path[:-1], wrong), 1) if is_name else nested(path, wrong)
         message = refusal(config)

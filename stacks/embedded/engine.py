@@ -8,7 +8,7 @@ import json
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import KW_ONLY, dataclass
 from functools import cache, partial
@@ -49,6 +49,7 @@ class EmbeddedEngine:
     stack_file: Path
     program: Path
     on_event: OnEvent
+    judge: Callable[[Iterable[Resource]], None] = lambda _: None  # raises what must not be
 
     def __post_init__(self) -> None:
         self._store = Store(self.backend, self.stack)
@@ -155,6 +156,7 @@ class EmbeddedEngine:
             )
         self._sweep(deployment)
         run_program(self.program, Monitor(deployment, self._config, self._secret))
+        self.judge(deployment.state.registered.values())
         deployment.delete(deployment.state.earlier)
 
     def _load(self) -> State:

@@ -14,6 +14,7 @@ import runpy
 import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -115,14 +116,13 @@ class Monitor:
         return f"{made.urn}::{made.id}"
 
 
-def run_program(program: Path, monitor: Monitor) -> None:
-    """Runs the program in the folder ``program`` to its end, as the CLI's language host does.
+def run_program(program: Path, monitor: Monitor, run: Callable[[], Any] | None = None) -> None:
+    """Runs the program in the folder ``program`` to its end, as the CLI's language host does, or
+    ``run`` in its place.
 
     Raises ``CrmError`` with what went wrong, once every step that had begun has ended.
     """
-
-    def run() -> None:
-        runpy.run_path(str(program), run_name="__main__")
+    entry: Callable[[], Any] = run or partial(runpy.run_path, str(program), run_name="__main__")
 
     async def main() -> None:
         # Everything the SDK keeps is a context variable: set in here, it ends with this run.
@@ -132,7 +132,7 @@ def run_program(program: Path, monitor: Monitor) -> None:
         settings.dry_run, settings.organization = monitor.deployment.is_preview, "organization"
         settings.root_directory = str(program.parent)
         runtime.configure(settings)
-        await runtime.run_in_stack(run)
+        await runtime.run_in_stack(entry)
 
     # A failed program leaves futures nobody awaits; their complaints would bury the reason.
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)

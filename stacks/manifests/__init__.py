@@ -15,6 +15,7 @@ from stacks.manifests.common import (
     PULL_SECRET_OBJECT,
     SERVICE_ACCOUNT,
     Manifest,
+    labels,
     mebibytes,
     metadata,
     short_hash,
@@ -173,7 +174,7 @@ def _of_instance(
 def _secret(plan: Plan, name: str, workload: Workload | None, kind: str) -> dict[str, Any]:
     about = metadata(plan, name, workload, annotations=_FILLED)
     # Every change of a Secret replaces the pods that use it; another owner must not.
-    del about["labels"]["crm.owner"]
+    about["labels"] = labels(plan, workload)
     return {"apiVersion": "v1", "kind": "Secret", "metadata": about, "type": kind}
 
 

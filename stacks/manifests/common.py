@@ -79,7 +79,7 @@ def metadata(
     found: dict[str, Any] = {
         "name": name,
         "namespace": plan.kubernetes.namespace,
-        "labels": labels(plan, workload, instance) | {"crm.owner": plan.owner},
+        "labels": labels(plan, workload, instance) | plan.whose,
     }
     if annotations:
         found["annotations"] = dict(annotations)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from stacks.balancing import CERTIFICATE_SECRETS
@@ -38,14 +38,18 @@ def find(target: str, context: str | None) -> None:
 
 
 def deploy(
-    plan: Plan, workloads: Sequence[Workload], secrets: Mapping[str, pulumi.Input[str]]
+    plan: Plan,
+    workloads: Sequence[Workload],
+    secrets: Mapping[str, pulumi.Input[str]],
+    present: Collection[str] | None = None,
 ) -> dict[str, pulumi.Input[str]]:
     """Declare everything ``workloads`` need, each after what it comes after; returns the outputs
     that are the target's to know.
 
     ``secrets`` are the values of those the stack takes from elsewhere. All others are generated,
     made once and kept, even when the stack is destroyed, as they open data that is; but for the
-    edge's certificate, which opens nothing.
+    edge's certificate, which opens nothing. ``present`` are the images on this machine, where that
+    is not to be asked of it.
     """
     about: dict[str, pulumi.Input[str]] = {}
     if plan.edge.tls is not None and plan.edge.tls.certificate is None:
@@ -61,5 +65,5 @@ def deploy(
         return {**kubernetes.deploy(plan, workloads, secrets), **about}
     from stacks.targets import docker
 
-    docker.deploy(plan.stack, plan.owner, workloads, plan.own_secrets, secrets)
+    docker.deploy(plan.stack, plan.whose, workloads, plan.own_secrets, secrets, present)
     return {"url": plan.edge.url, **about}

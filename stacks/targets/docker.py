@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import pulumi
@@ -26,17 +26,21 @@ _JOB_SECONDS = 600
 
 def deploy(
     stack: str,
-    owner: str,
+    whose: Mapping[str, str],
     workloads: Sequence[Workload],
     own_secrets: Sequence[str],
     secrets: Mapping[str, pulumi.Input[str]],
+    present: Collection[str] | None = None,
 ) -> None:
     """Declare everything ``workloads`` need, each after what it comes after.
 
     ``own_secrets`` are generated: made once and kept, even when the stack is destroyed, as they
-    open data that is. ``secrets`` are the values of all others.
+    open data that is. ``secrets`` are the values of all others. ``whose`` are labels of containers.
+    ``present`` are the images this machine has, asked of its Docker when not given.
     """
-    target = _Target(stack, owner, workloads, own_secrets, secrets)
+    if present is None:
+        present = docker_host.present_images(docker_host.connect())
+    target = _Target(stack, whose, workloads, own_secrets, secrets, present)
     for workload in workloads:
         target.add(workload)
 
@@ -52,19 +56,20 @@ class _Target:
     def __init__(
         self,
         stack: str,
-        owner: str,
+        whose: Mapping[str, str],
         workloads: Sequence[Workload],
         own_secrets: Sequence[str],
         secrets: Mapping[str, pulumi.Input[str]],
+        present: Collection[str],
     ) -> None:
         self._stack = stack
-        self._owner = owner
+        self._whose = whose
         self._generated = {
             name: GeneratedSecret(name, _options(protect=True)) for name in own_secrets
         }
         # What is taken from elsewhere goes before what was generated in its place.
         self._secrets = {**{n: made.value for n, made in self._generated.items()}, **secrets}
-        self._present = docker_host.present_images(docker_host.connect())
+        self._present = present
         self._images: dict[str, Image] = {}
         self._running: dict[str, list[pulumi.Resource]] = {}
         self._containers: dict[str, list[docker.Container]] = {}
@@ -265,11 +270,11 @@ class _Target:
         files: tuple[docker.Volume, Files],
         options: pulumi.ResourceOptions,
     ) -> docker.Container:
-        # The owner is named on containers alone: another one must not replace volumes or networks.
+        # Whose it is stands on containers alone: a new owner must not replace volumes or networks.
         labels = {
             **self._label_map(workload),
             "crm.instance": instance.name,
-            "crm.owner": self._owner,
+            **self._whose,
         }
         shape: dict[str, Any] = {
             "image": image,

@@ -3,7 +3,7 @@
 The SDK's settings, the working directory and signals belong to a process, so tests drive the
 engine from here: ``python -m tests.embedded.driver FOLDER STACK VERB [JSON of arguments]`` prints
 one JSON object. ``KILL_AT`` names a place at which this process kills itself: a test's wish, which
-the engine knows nothing of.
+the engine knows nothing of. ``JUDGED_AS`` names a stack whose policies judge the run.
 """
 
 import itertools
@@ -11,9 +11,11 @@ import json
 import os
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from stacks import policy_gate
 from stacks.embedded import EmbeddedEngine
 from stacks.embedded.deployment import Deployment
 from stacks.embedded.docker_handlers import DockerHandler
@@ -80,6 +82,8 @@ def main() -> None:
         program=folder / "program",
         on_event=on_event,
     )
+    if "JUDGED_AS" in os.environ:
+        engine.judge = partial(policy_gate.refuse, os.environ["JUDGED_AS"])
     try:
         result = getattr(engine, verb)(**arguments)
         answer = vars(result) if hasattr(result, "changes") else {"value": result}

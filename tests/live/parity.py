@@ -149,7 +149,7 @@ def deploy(folder: Path, shipped: str, engine: str, port: int) -> list[dict[str,
 
     Returns its normalised resources.
     """
-    project = projects.copy(folder, under=("stacks/", "templates/", "app/", "Pulumi"))
+    project = projects.copy(folder, under=(*projects.RUN_FROM, "Pulumi"))
     stack = f"parity{engine}{shipped}"
     text = project.stack_file(shipped).read_text(encoding="utf-8")
     project.write_stack(stack, text.replace("port: 8080", f"port: {port}"))

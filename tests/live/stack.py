@@ -124,7 +124,7 @@ class Stack:
 
 def prepare(folder: Path, shipped: str, engine: str = "embedded") -> Stack:
     """A checkout in ``folder`` with the stack file of ``shipped`` under a name of its own."""
-    project = projects.copy(folder, under=("stacks/", "templates/", "app/", "Pulumi", ".gitignore"))
+    project = projects.copy(folder, under=(*projects.RUN_FROM, "Pulumi", ".gitignore"))
     name, port = f"t{secrets.token_hex(3)}-{shipped}", free_port()
     text = project.stack_file(shipped).read_text(encoding="utf-8")
     assert "port: 8080" in text

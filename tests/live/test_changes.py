@@ -11,8 +11,12 @@ from docker.models.containers import Container
 from tests.live.client import call
 from tests.live.stack import Stack
 from tests.live.traffic import Request, load
+from tests.live.waiting import wait_until
 
 pytestmark = pytest.mark.live
+
+# The app asks a server that was gone once a second whether it is back.
+ASKED_AGAIN = "the app knows that its database is back"
 
 PATHS = ["/api/v1/customers?limit=5", "/static/crm.css", "/"]
 
@@ -23,6 +27,10 @@ def now_and_then(number: int) -> Request:
         return Request(PATHS[1])
     body = {"name": "Ada", "email": "ada@example.org", "role": "sales"}
     return Request("/api/v1/users", "POST", body)
+
+
+def reaches_all(stack: Stack) -> bool:
+    return call(f"{stack.url}/readyz").status == 200
 
 
 def started(containers: dict[str, Container]) -> dict[str, tuple[str, str]]:
@@ -90,10 +98,12 @@ def test_larger_database_keeps_its_rows_and_gets_a_larger_pool(dev: Stack) -> No
     try:
         dev.up()
         assert int(dev.sql("database-1", "SELECT @@innodb_buffer_pool_size")[0][0]) > pool
+        wait_until(lambda: reaches_all(dev), ASKED_AGAIN, 15)
         assert call(f"{dev.url}/api/v1/customers/{customer}").json["name"] == "Stays"
     finally:
         dev.edit("memory_mib: 1024", "memory_mib: 640")
         dev.up()
+        wait_until(lambda: reaches_all(dev), ASKED_AGAIN, 15)
 
 
 def test_changed_template_reloads_the_edge_and_loses_nothing(dev: Stack) -> None:

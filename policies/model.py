@@ -1,0 +1,84 @@
+"""What rules read and what they say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from msgspec import Struct
+
+from stacks.spec_policies import Level, Policies, RuleName
+
+UNKNOWN = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
+"""A value that is known only once a deployment has made it; this is how Pulumi writes it."""
+
+
+STACK = "stack"
+"""In the place of a resource's name where all of a stack is meant."""
+
+
+class Hidden:
+    """Stands for a secret's value, which no rule needs to see."""
+
+    def __repr__(self) -> str:
+        return "[secret]"
+
+
+HIDDEN = Hidden()
+
+
+class Resource(Struct, frozen=True):
+    """One resource as the program registers it; ``inputs`` are plain values, ``HIDDEN`` and
+    ``UNKNOWN``."""
+
+    type: str
+    name: str
+    inputs: Mapping[str, Any]
+    protect: bool = False
+
+    @property
+    def kind(self) -> str:
+        """The last word of its type: ``kubernetes:apps/v1:Deployment`` → ``Deployment``."""
+        return self.type.rpartition(":")[2]
+
+
+class Problem(Struct, frozen=True):
+    """What is wrong with one resource."""
+
+    resource: str
+    what: str
+
+
+class Rule(Struct, frozen=True, kw_only=True):
+    """One rule. ``find`` is given all resources of the kinds that it ``reads`` (none named: of
+    every kind), or one at a time where it judges each ``alone``, and names what is wrong."""
+
+    name: RuleName
+    reason: str
+    fix: str
+    reads: tuple[str, ...] = ()
+    find: Callable[[Sequence[Resource], Policies], Iterator[Problem]]
+    alone: bool = True
+    level: Level = "mandatory"
+
+
+class Finding(Struct, frozen=True, order=True):
+    """A problem that somebody must hear of, with its way out."""
+
+    level: Level
+    rule: str
+    resource: str
+    what: str
+    fix: str
+
+
+def lines(findings: Iterable[Finding]) -> list[str]:
+    """Findings as people read them, the same one of several resources in one line."""
+    alike: dict[tuple[str, str, str, str], list[str]] = {}
+    for found in findings:
+        key = (found.rule, found.level, found.what, found.fix)
+        alike.setdefault(key, []).append(found.resource)
+    return [
+        f"{rule} ({level}): {', '.join(names)}: {what}; {fix}"
+        for (rule, level, what, fix), names in alike.items()
+    ]

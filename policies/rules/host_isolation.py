@@ -1,0 +1,71 @@
+"""Nothing that runs reaches into its machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from policies.model import Problem, Resource, Rule
+from policies.reading import RUNNING, Container, Pod, containers, pods
+from stacks.spec_policies import Policies
+
+
+def _find(resources: Sequence[Resource], asked: Policies) -> Iterator[Problem]:
+    for container in containers(resources):
+        for what in _of_pods(container) if container.pod else _of_docker(container):
+            yield Problem(container.name, what)
+    for pod in pods(resources):
+        for what in _of_pod(pod):
+            yield Problem(pod.resource.name, what)
+
+
+def _of_docker(container: Container) -> Iterator[str]:
+    given = container.given
+    if given.get("privileged"):
+        yield "is privileged"
+    for key in ("networkMode", "pidMode", "ipcMode", "usernsMode", "cgroupnsMode"):
+        mode = str(given.get(key) or "")
+        if mode == "host" or mode.startswith("container:"):
+            yield f"{key} is {mode}"
+    if given.get("devices") or given.get("gpus"):
+        yield "is given devices of the machine"
+    capabilities = given.get("capabilities") or {}
+    if adds := capabilities.get("adds"):
+        yield f"adds the capabilities {', '.join(adds)}"
+    if container.docker and "ALL" not in (capabilities.get("drops") or ()):
+        yield "keeps capabilities; none is needed"
+    for volume in given.get("volumes") or ():
+        if volume.get("hostPath") or str(volume.get("volumeName", "")).startswith("/"):
+            yield f"has the machine's {volume.get('hostPath') or volume['volumeName']}"
+    for mount in given.get("mounts") or ():
+        if mount.get("type") not in ("volume", "tmpfs"):
+            yield f"has the machine's {mount.get('source')}"
+
+
+def _of_pod(pod: Pod) -> Iterator[str]:
+    for key in ("hostNetwork", "hostPID", "hostIPC"):
+        if pod.spec.get(key):
+            yield f"{key} is on"
+    for volume in pod.spec.get("volumes") or ():
+        if path := volume.get("hostPath"):
+            yield f"has its node's {path.get('path')}"
+
+
+def _of_pods(container: Container) -> Iterator[str]:
+    security = container.given.get("securityContext") or {}
+    if security.get("privileged"):
+        yield "is privileged"
+    capabilities = security.get("capabilities") or {}
+    if adds := capabilities.get("add"):
+        yield f"adds the capabilities {', '.join(adds)}"
+    if "ALL" not in (capabilities.get("drop") or ()):
+        yield "keeps capabilities; none is needed"
+
+
+RULE = Rule(
+    name="host_isolation",
+    reason="Whoever breaks into one container must not have the machine and its neighbours.",
+    fix="leave out host networks, privileges, capabilities, devices and paths of the machine's, "
+    "Docker's socket above all",
+    reads=RUNNING,
+    find=_find,
+)

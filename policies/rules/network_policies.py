@@ -1,0 +1,71 @@
+"""On a cluster nobody talks to anybody who was not allowed to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from policies.model import Problem, Resource, Rule
+from policies.reading import CONTROLLERS, is_kubernetes, pods, tier
+from stacks.spec_policies import Policies
+
+_BOTH = {"Ingress", "Egress"}
+
+
+def _find(resources: Sequence[Resource], asked: Policies) -> Iterator[Problem]:
+    policies = [r for r in resources if is_kubernetes(r) and r.kind == "NetworkPolicy"]
+    closed = {_namespace(p) for p in policies if _denies_all(p.inputs["spec"])}
+    for pod in pods(resources):
+        name, where = pod.resource.name, _namespace(pod.resource)
+        if where not in closed:
+            yield Problem(name, f"the namespace {where} has no policy that denies all")
+        if not any(_namespace(p) == where and _selects(p, pod.labels) for p in policies):
+            yield Problem(name, "no NetworkPolicy is for its pods")
+    for policy in policies:
+        for what in _too_open(policy):
+            yield Problem(policy.name, what)
+
+
+def _too_open(policy: Resource) -> Iterator[str]:
+    spec = policy.inputs["spec"]
+    for rule in spec.get("ingress") or ():
+        if not rule.get("ports"):
+            yield "opens every port"
+        if not _names_workload(spec["podSelector"]):
+            yield "lets somebody in to every pod"
+        sources = rule.get("from") or [{}]
+        if tier(policy) != "edge" and not all(map(_is_workload, sources)):
+            yield "lets in more than one workload at once"
+
+
+def _namespace(resource: Resource) -> str:
+    return str(resource.inputs["metadata"].get("namespace", "default"))
+
+
+def _denies_all(spec: Mapping[str, Any]) -> bool:
+    rules = (spec.get("ingress"), spec.get("egress"))
+    return not spec["podSelector"] and set(spec["policyTypes"]) == _BOTH and not any(rules)
+
+
+def _selects(policy: Resource, labels: Mapping[str, Any]) -> bool:
+    """Whether the policy is for those pods in particular."""
+    chosen = policy.inputs["spec"]["podSelector"].get("matchLabels") or {}
+    return bool(chosen) and chosen.items() <= labels.items()
+
+
+def _is_workload(source: Mapping[str, Any]) -> bool:
+    return set(source) == {"podSelector"} and _names_workload(source["podSelector"])
+
+
+def _names_workload(chosen: Mapping[str, Any]) -> bool:
+    return "crm.workload" in (chosen.get("matchLabels") or {})
+
+
+RULE = Rule(
+    name="network_policies",
+    reason="Pods of a cluster reach each other unless somebody says no.",
+    fix="let the workload connect to what it needs by connects_to; the policies follow from it",
+    reads=("NetworkPolicy", *CONTROLLERS),
+    find=_find,
+    alone=False,
+)

@@ -1,0 +1,159 @@
+"""Every rule denies what it is for and nothing that is shipped."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from policies import judge
+from policies.model import Finding, Resource, Rule
+from policies.rules import RULES
+from stacks import policy_gate, stack_file
+from stacks.spec_policies import Policies, RuleName
+from tests.live import parity
+from tests.policies.judged import TARGETS, TODAY, Stack, production, register
+from tests.policies.mutations import MUTATIONS, Change
+
+PRODUCTION = Policies(production=True)
+CASES = [
+    pytest.param(rule, *mutation, id=f"{rule}-{number}-{mutation[1].replace(' ', '-')}")
+    for rule, mutations in MUTATIONS.items()
+    for number, mutation in enumerate(mutations, start=1)
+]
+
+
+def failing(resources: Sequence[Resource], asked: Policies = PRODUCTION) -> set[str]:
+    found = judge.judge(resources, asked, TODAY)
+    return {finding.rule for finding in found if finding.level == "mandatory"}
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("stack", stack_file.names())
+def test_shipped_stack_passes_on_both_targets(stack: str, target: str) -> None:
+    spec = stack_file.load(stack, target=target)
+    found = policy_gate.findings(register(spec, stack), spec.policies, TODAY)
+    assert found == []
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_stack_fit_for_production_passes_every_rule(target: str) -> None:
+    assert judge.judge(list(Stack(target)), PRODUCTION, TODAY) == []
+
+
+@pytest.mark.parametrize(("rule", "target", "resource", "change"), CASES)
+def test_mutation_is_killed_by_its_rule(
+    rule: str, target: str, resource: str, change: Change
+) -> None:
+    stack = Stack(target)
+    change(stack, stack[resource])
+    found = judge.judge(list(stack), PRODUCTION, TODAY)
+    mine = [finding for finding in found if finding.rule == rule]
+    assert mine, f"survived; others said: {found}"
+    assert all(finding.level == "mandatory" for finding in mine)
+    assert not [finding for finding in mine if "rule itself failed" in finding.what], mine
+
+
+def test_there_are_enough_mutations_of_every_rule() -> None:
+    names = {rule.name for rule in RULES}
+    assert set(MUTATIONS) == names
+    assert all(len(mutations) >= 3 for mutations in MUTATIONS.values())
+    assert sum(map(len, MUTATIONS.values())) >= 80
+
+
+def test_rules_are_those_that_stack_files_may_name_one_a_file() -> None:
+    names = [rule.name for rule in RULES]
+    assert names == sorted(get_args(RuleName))
+    folder = Path(judge.__file__).parent / "rules"
+    assert names == sorted(path.stem for path in folder.glob("*.py") if path.stem != "__init__")
+    assert all(rule.reason and rule.fix for rule in RULES)
+
+
+@pytest.mark.parametrize("rule", [rule for rule in RULES if rule.alone], ids=lambda rule: rule.name)
+def test_rule_that_judges_alone_says_the_same_of_all_together(rule: Rule) -> None:
+    for target, resource, change in MUTATIONS[rule.name]:
+        stack = Stack(target)
+        change(stack, stack[resource])
+        together = [
+            Finding("mandatory", rule.name, p.resource, p.what, rule.fix)
+            for p in rule.find(list(stack), PRODUCTION)
+        ]
+        assert sorted(together) == sorted(judge.by_rule(rule, list(stack), PRODUCTION, TODAY))
+
+
+def test_what_only_production_needs_is_not_asked_elsewhere() -> None:
+    stack = Stack("docker")
+    stack.drafts = [d for d in stack.drafts if d.name not in ("app-2", "app-3")]
+    for draft in stack.drafts:
+        if draft.type.endswith(":Container"):
+            draft.inputs["labels"] = [
+                label for label in draft.inputs["labels"] if label["label"] != "crm.cost_centre"
+            ]
+    assert failing(list(stack)) == {"redundancy", "required_labels"}
+    assert failing(list(stack), Policies()) == set()
+
+
+def test_self_made_certificate_is_not_for_production() -> None:
+    spec = production("docker", edge={"proxy": "nginx", "tls": {}})
+    found = policy_gate.findings(register(spec), spec.policies, TODAY)
+    assert [finding.resource for finding in found] == ["edge-certificate"]
+
+
+def test_nginx_with_a_certificate_is_for_production() -> None:
+    edge = production("docker").edge
+    assert edge.tls is not None
+    tls = {"hosts": list(edge.tls.hosts), "certificate": {"file": "c"}, "key": {"file": "k"}}
+    for target in TARGETS:
+        spec = production(target, edge={"proxy": "nginx", "tls": tls})
+        assert policy_gate.findings(register(spec), spec.policies, TODAY) == []
+
+
+@pytest.mark.parametrize("stack", parity.STACKS)
+def test_what_the_real_cli_recorded_passes(stack: str) -> None:
+    # Its providers fill in defaults. Images, names and files are not in the recordings.
+    unread = {"connection_budget", "pinned_images", "safe_names"}
+    recorded = [
+        Resource(r["type"], r["urn"].rpartition("::")[2], r["inputs"], r["protect"])
+        for r in parity.fixture(stack)["resources"]
+    ]
+    rules = [rule for rule in RULES if rule.name not in unread]
+    assert judge.judge(recorded, Policies(), TODAY, rules) == []
+
+
+GIVEN = {"file": "/run/secrets/x"}
+EXTERNAL = {
+    "database": {
+        "external": {"host": "db.example.com", "password": GIVEN, "owner_password": GIVEN}
+    },
+    "cache": {"external": {"host": "cache.example.com", "password": GIVEN}},
+}
+SERVICES = {
+    "edge": {"proxy": "nginx", "routes": [{"prefix": "/api/v1/orders", "service": "orders"}]},
+    "services": {"orders": {"replicas": 2, "health_path": "/healthz"}},
+    "app": {"replicas": 2},
+}
+
+
+@pytest.mark.parametrize(
+    ("target", "config"),
+    [
+        ("docker", EXTERNAL),
+        ("kubernetes", EXTERNAL),
+        ("docker", SERVICES),
+        ("kubernetes", SERVICES),
+        ("docker", {"edge": {"address": "0.0.0.0", "tls": {}}}),
+        ("docker", {"secrets": {"database_app_password": GIVEN, "cache_password": GIVEN}}),
+        ("kubernetes", {"app": {"replicas": {"min": 2, "max": 6}}}),
+        ("kubernetes", {"kubernetes": {"expose": "ingress", "ingress_host": "crm.example.com"}}),
+        ("kubernetes", {"kubernetes": {"expose": "node_port", "node_port": 30080}}),
+        (
+            "kubernetes",
+            {"images": {"registry": "registry.example.com/team", "pull_secret": GIVEN}},
+        ),
+    ],
+)
+def test_whatever_a_stack_file_may_ask_for_passes(target: str, config: dict[str, object]) -> None:
+    spec = stack_file.parse({"target": target, **config}, "other")
+    assert policy_gate.findings(register(spec, "other"), spec.policies, TODAY) == []
