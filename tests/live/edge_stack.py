@@ -136,7 +136,7 @@ class Edge:
         def answered() -> dict[str, float]:
             counters = (
                 "edge_requests_total{",
-                'haproxy_frontend_http_responses_total{proxy="edge"',
+                'haproxy_backend_http_responses_total{proxy="app"',
             )
             return {n: v for n, v in self.metrics().items() if n.startswith(counters)}
 

@@ -183,9 +183,9 @@ def test_edge_counts_requests_latencies_and_backends(edge: Edge) -> None:
         ups = [v for n, v in now.items() if n.startswith("edge_backend_up{")]
         assert ups.count(1) >= 3
     else:
-        frontend = 'haproxy_frontend_http_responses_total{proxy="edge",code='
-        assert grown[f'{frontend}"2xx"}}'] == 300
-        assert grown[f'{frontend}"4xx"}}'] == 1
+        answers = 'haproxy_backend_http_responses_total{proxy="app",code='
+        assert grown[f'{answers}"2xx"}}'] == 300
+        assert grown[f'{answers}"4xx"}}'] == 1
         assert now['haproxy_backend_response_time_average_seconds{proxy="app"}'] >= 0
         for name in EVENLY:
             assert now[f'haproxy_server_status{{proxy="app",server="{name}",state="UP"}}'] == 1
