@@ -41,6 +41,24 @@ class Shard(Struct, frozen=True):
     last_bucket: int
 
 
+class BackupPlan(Struct, frozen=True):
+    """What is kept of each shard, by one instance for each (in the shards' order).
+
+    ``retry_seconds`` is when one that failed is tried again; the last one that succeeded must not
+    be older than ``overdue_seconds``.
+    """
+
+    user: str
+    instances: tuple[str, ...]
+    every_seconds: int
+    retry_seconds: int
+    overdue_seconds: int
+    keep: int
+    cpus: float
+    memory_mib: int
+    storage_gib: int
+
+
 class DatabasePlan(Struct, frozen=True):
     """The database tier. ``external`` shards are used, not deployed."""
 
@@ -56,6 +74,7 @@ class DatabasePlan(Struct, frozen=True):
     settings: tuple[Setting, ...]
     max_connections: int
     orders: OrdersPlan
+    backup: BackupPlan | None
 
 
 class CacheNode(Struct, frozen=True):
@@ -183,7 +202,10 @@ def _database(spec: StackSpec) -> DatabasePlan:
         names, hosts, port = ("database-1",), (external.host,), external.port
         app_user, owner_user = external.user, external.owner_user
     bounds = _split(BUCKETS, len(names))
-    settings = mysql_settings.derive(database.memory_mib, database.port, dict(database.settings))
+    hours = database.backup.every_hours if database.backup else None
+    settings = mysql_settings.derive(
+        database.memory_mib, database.port, dict(database.settings), hours
+    )
     return DatabasePlan(
         image=qualified(spec.images.mysql, spec.images.registry),
         external=external is not None,
@@ -202,6 +224,25 @@ def _database(spec: StackSpec) -> DatabasePlan:
         settings=settings,
         max_connections=mysql_settings.max_connections(settings),
         orders=partitions.work_out(database.orders),
+        backup=_backup(spec),
+    )
+
+
+def _backup(spec: StackSpec) -> BackupPlan | None:
+    asked = spec.database.backup
+    if asked is None:
+        return None
+    every = asked.every_hours * 3600
+    return BackupPlan(
+        user="crm_backup",
+        instances=numbered("backup", spec.database.shards),
+        every_seconds=every,
+        retry_seconds=min(300, every // 12),
+        overdue_seconds=2 * every,
+        keep=asked.keep,
+        cpus=asked.cpus,
+        memory_mib=asked.memory_mib,
+        storage_gib=asked.storage_gib,
     )
 
 
@@ -250,6 +291,8 @@ def _secrets(spec: StackSpec) -> dict[str, SecretReference | None]:
     if spec.database.external is None:
         for name in ("database_root_password", "database_owner_password", "database_app_password"):
             secrets[name] = None
+        if spec.database.backup is not None:
+            secrets["database_backup_password"] = None
     else:
         secrets["database_owner_password"] = spec.database.external.owner_password
         secrets["database_app_password"] = spec.database.external.password

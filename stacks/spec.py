@@ -13,6 +13,7 @@ from msgspec import UNSET, Meta, UnsetType, field
 from stacks.spec_edge import Balance, Edge, Part, SecretReference
 from stacks.spec_words import (
     AppMemory,
+    BackupMemory,
     CacheMemory,
     ContextName,
     Cpus,
@@ -20,7 +21,9 @@ from stacks.spec_words import (
     Eviction,
     Gibibytes,
     HostName,
+    Hours,
     ImageReference,
+    KeptBackups,
     Label,
     Masters,
     Month,
@@ -134,6 +137,18 @@ class ExternalDatabase(Part, frozen=True, kw_only=True):
     owner_password: SecretReference
 
 
+class Backup(Part, frozen=True):
+    """What one container beside each shard keeps of it, in a volume of its own."""
+
+    every_hours: Hours = 24
+    """A whole one this often; binary logs follow as they are written."""
+    keep: KeptBackups = 7
+    """This many whole ones, and the binary logs since the oldest of them."""
+    cpus: Cpus = 0.5
+    memory_mib: BackupMemory = 128
+    storage_gib: Gibibytes = 10
+
+
 class Database(Part, frozen=True):
     """MySQL: every shard is its own server with its own volume."""
 
@@ -147,11 +162,14 @@ class Database(Part, frozen=True):
     orders: Orders = Orders()
     settings: dict[SqlName, Setting] = field(default_factory=dict)
     """MySQL settings by their own names, over the derived ones; some are forced (``plan.py``)."""
+    backup: Backup | None = None
     external: ExternalDatabase | None = None
 
     def __post_init__(self) -> None:
         if self.external is not None and self.shards != 1:
             raise ValueError("an external database is one server: leave `shards` out")
+        if self.external is not None and self.backup is not None:
+            raise ValueError("whoever runs the external database backs it up: leave `backup` out")
 
 
 class ExternalCache(Part, frozen=True, kw_only=True):

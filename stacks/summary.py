@@ -62,6 +62,8 @@ def sizes(plan: Plan) -> str:
     ]
     if not database.external:
         rows.append(("database", "MySQL", len(database.shards), database.cpus, database.memory_mib))
+    if backup := database.backup:
+        rows.append(("backup", "mysqldump", len(backup.instances), backup.cpus, backup.memory_mib))
     if not cache.external:
         rows.append(
             ("cache", f"Redis ({cache.mode})", len(cache.nodes), cache.cpus, cache.memory_mib)
@@ -94,6 +96,7 @@ def sizes(plan: Plan) -> str:
         f"| connections to each shard | {connections_wanted(plan.services)} wanted, "
         f"{'the server decides' if database.external else database.max_connections} allowed |",
         f"| `crm_orders` | {_orders(plan)} |",
+        *_backups(plan),
         f"| cache | {cache.max_memory_mib} MiB of data each, {cache.eviction}, "
         f"{cache.ttl_seconds} s |",
     ]
@@ -141,6 +144,16 @@ def _orders(plan: Plan) -> str:
     if orders.partition_by == "hash":
         return f"hash of `{orders.column}`, {orders.hash_count} partitions"
     return "not partitioned"
+
+
+def _backups(plan: Plan) -> list[str]:
+    backup = plan.database.backup
+    if backup is None:
+        return []
+    return [
+        f"| backups | of each shard every {backup.every_seconds // 3600} h, {backup.keep} kept, "
+        "binary logs as they are written |"
+    ]
 
 
 def _size(cpus: float, memory_mib: int) -> str:

@@ -30,6 +30,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     },
     "tls": {"edge": {"tls": {"port": 8444}}},
     "tls_haproxy": {"edge": {"tls": {"redirect": False}, "proxy": "haproxy"}},
+    "backup": {"database": {"shards": 2, "backup": {}}},
     "external_database": {"database": DATABASE},
     "external_cache": {"cache": CACHE},
     "external": {"database": DATABASE, "cache": CACHE},

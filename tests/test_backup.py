@@ -1,0 +1,154 @@
+"""Backups: what a stack file may ask for, what follows from it, what is rendered."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import Any
+
+import pytest
+
+from stacks import manifests, plan, render, stack_file, tiers
+from stacks.errors import CrmError
+from stacks.plan import Plan
+from stacks.workload import Workload
+
+SECRET = {"env": "CRM_PASSWORD"}
+
+
+def planned(backup: dict[str, Any] | None, **database: Any) -> Plan:
+    config = {"database": {**database, **({} if backup is None else {"backup": backup})}}
+    return plan.make("dev", stack_file.parse(config, "dev"))
+
+
+def workloads(of: Plan) -> dict[str, Workload]:
+    listed = tiers.workloads(of, render.Renderer().tree(of), "crm-app:0")
+    return {workload.name: workload for workload in listed}
+
+
+def settings(of: Plan) -> dict[str, str]:
+    return {setting.name: setting.value for setting in of.database.settings}
+
+
+def test_stack_without_backups_has_nothing_of_them() -> None:
+    of = planned(None)
+    assert of.database.backup is None
+    assert "backup" not in workloads(of)
+    assert "database_backup_password" not in of.secrets
+    assert "log_bin" not in settings(of)
+    tree = render.Renderer().tree(of)
+    assert not [name for name in tree if name.startswith("backup/")]
+    assert "crm_backup" not in tree["mysql/start.sh"]
+
+
+def test_each_shard_is_backed_up_into_a_protected_volume_of_its_own() -> None:
+    found = workloads(planned({"storage_gib": 30}, shards=3))["backup"]
+    assert [i.env["CRM_HOST"] for i in found.instances] == [
+        "database-1",
+        "database-2",
+        "database-3",
+    ]
+    volumes = [instance.data for instance in found.instances]
+    assert [v.name for v in volumes if v] == ["backup-1", "backup-2", "backup-3"]
+    assert all(v is not None and v.protect and v.size_gib == 30 for v in volumes)
+    assert found.stop_first, "two of them would write the same files"
+
+
+def test_backup_reaches_the_database_alone_and_knows_one_password() -> None:
+    of = planned({})
+    found = workloads(of)
+    backup = found["backup"]
+    assert backup.connects_to == ("database",)
+    assert not backup.ports
+    assert not backup.reaches_outside
+    assert backup.secrets == ("database_backup_password",)
+    assert "database_backup_password" in found["database"].secrets
+    assert of.own_secrets.count("database_backup_password") == 1
+    others = [w for name, w in found.items() if name not in ("backup", "database")]
+    assert not any("database_backup_password" in workload.secrets for workload in others)
+
+
+def test_account_reads_and_writes_nothing() -> None:
+    script = render.Renderer().tree(planned({}))["mysql/start.sh"]
+    grants = [line for line in script.splitlines() if line.startswith("GRANT") and "backup" in line]
+    allowed = {
+        *("SELECT", "SHOW VIEW", "TRIGGER", "EVENT", "RELOAD", "REPLICATION CLIENT"),
+        *("REPLICATION SLAVE", "BACKUP_ADMIN", "SHOW_ROUTINE"),
+    }
+    granted = {word.strip() for line in grants for word in line[6:].partition(" ON ")[0].split(",")}
+    assert granted == allowed
+    assert "IDENTIFIED BY $(secret backup) REQUIRE SSL" in script
+
+
+@pytest.mark.parametrize(("hours", "days"), [(1, 7), (24, 7), (72, 9), (720, 90)])
+def test_server_keeps_its_logs_until_they_are_archived(hours: int, days: int) -> None:
+    found = settings(planned({"every_hours": hours}))
+    assert found["binlog_expire_logs_seconds"] == str(days * 86400)
+    assert found["log_bin"] == "binlog"
+
+
+@pytest.mark.parametrize("name", ["log_bin", "binlog_expire_logs_seconds"])
+def test_what_backups_need_cannot_be_set_otherwise(name: str) -> None:
+    with pytest.raises(CrmError, match=rf"crm:database\.settings\.{name}: cannot be set"):
+        planned({}, settings={name: "0"})
+    planned(None, settings={name: "1"})
+
+
+def test_times_follow_from_the_interval() -> None:
+    backup = planned({"every_hours": 6, "keep": 3}).database.backup
+    assert backup is not None
+    assert (backup.every_seconds, backup.overdue_seconds, backup.keep) == (21600, 43200, 3)
+    assert backup.retry_seconds == 300
+
+
+def test_external_database_is_not_ours_to_back_up() -> None:
+    external = {"host": "db.example", "password": SECRET, "owner_password": SECRET}
+    with pytest.raises(CrmError, match=r"crm:database: .*leave `backup` out"):
+        planned({}, external=external)
+
+
+@pytest.mark.parametrize(
+    ("backup", "key"),
+    [({"keep": 1}, "keep"), ({"every_hours": 0}, "every_hours"), ({"every_day": 1}, "every_day")],
+)
+def test_what_is_out_of_range_is_refused_by_its_key(backup: dict[str, Any], key: str) -> None:
+    with pytest.raises(CrmError, match=rf"crm:database\.backup\.{key}"):
+        planned(backup)
+
+
+def test_service_cannot_take_the_name() -> None:
+    config = {
+        "edge": {"routes": [{"prefix": "/x", "service": "backup"}]},
+        "services": {"backup": {"health_path": "/healthz"}},
+    }
+    with pytest.raises(CrmError, match="backup"):
+        stack_file.parse(config, "dev")
+
+
+def test_summary_counts_it_in() -> None:
+    page = render.Renderer().tree(planned({}, shards=2))["summary.md"]
+    assert "| backup | mysqldump | 2 | 0.5 | 128 |" in page
+    assert "| backups | of each shard every 24 h, 7 kept, binary logs as they are written |" in page
+
+
+@pytest.mark.parametrize("script", ["backup.sh", "restore.sh"])
+def test_script_is_bash(script: str) -> None:
+    text = render.Renderer().tree(planned({}))[f"backup/{script}"]
+    checked = subprocess.run(
+        ["bash", "-n"], input=text, capture_output=True, text=True, check=False, timeout=30
+    )
+    assert checked.returncode == 0, checked.stderr
+    # No password is ever on a command line.
+    assert "--password" not in text
+    assert "MYSQL_PWD" not in text
+
+
+def test_cluster_keeps_each_in_a_claim_and_lets_it_reach_the_shards() -> None:
+    config = {"target": "kubernetes", "database": {"shards": 2, "backup": {"storage_gib": 5}}}
+    of = plan.make("dev", stack_file.parse(config, "dev"))
+    found = {m.key: m for m in manifests.manifests(of, list(workloads(of).values()))}
+    assert found["backup-2"].object["kind"] == "StatefulSet"
+    claim = found["backup-2-data"]
+    assert claim.protect
+    assert claim.object["spec"]["resources"]["requests"]["storage"] == "5Gi"
+    assert "backup-to-database" in found
+    assert "database-from-backup" in found
