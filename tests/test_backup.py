@@ -1,4 +1,4 @@
-"""Backups: what a stack file may ask for, what follows from it, what is rendered."""
+"""Backups: what a stack file may ask for, what follows, what is rendered, what is refused."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from stacks import manifests, plan, render, stack_file, tiers
+from stacks import backups, cli, manifests, plan, render, stack_file, tiers
 from stacks.errors import CrmError
 from stacks.plan import Plan
+from stacks.targets.docker_backups import End, Manifest, Place
 from stacks.workload import Workload
 
 SECRET = {"env": "CRM_PASSWORD"}
@@ -152,3 +153,101 @@ def test_cluster_keeps_each_in_a_claim_and_lets_it_reach_the_shards() -> None:
     assert claim.object["spec"]["resources"]["requests"]["storage"] == "5Gi"
     assert "backup-to-database" in found
     assert "database-from-backup" in found
+
+
+# --- Commands ------------------------------------------------------------------------------------
+
+
+def asked(monkeypatch: pytest.MonkeyPatch, config: dict[str, Any], *arguments: str) -> str:
+    """The sentence that a command on a stack of ``config`` is refused with."""
+    spec = stack_file.parse(config, "dev")
+    monkeypatch.setattr(stack_file, "load", lambda _stack: spec)
+    with pytest.raises(CrmError) as caught:
+        options = cli._parser().parse_args([arguments[0], "dev", *arguments[1:]])
+        options.run(options)
+    return str(caught.value)
+
+
+VERBS = [("backup",), ("backups",), ("drill",), ("restore", "--to", "2026-01-01T00:00:00Z")]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_stack_without_backups_is_told_where_to_ask_for_them(
+    monkeypatch: pytest.MonkeyPatch, verb: tuple[str, ...]
+) -> None:
+    said = asked(monkeypatch, {}, *verb)
+    assert said.startswith("stacks/config/Pulumi.dev.yaml: crm:database.backup: ")
+    assert "backup: {every_hours: 24, keep: 7}" in said
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_cluster_is_refused_with_what_can_be_done(
+    monkeypatch: pytest.MonkeyPatch, verb: tuple[str, ...]
+) -> None:
+    said = asked(monkeypatch, {"target": "kubernetes", "database": {"backup": {}}}, *verb)
+    assert "kubectl -n crm-dev exec backup-1-0 -- bash /etc/crm/backup.sh now" in said
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_unknown_shard_is_answered_with_those_there_are(
+    monkeypatch: pytest.MonkeyPatch, verb: tuple[str, ...]
+) -> None:
+    config = {"database": {"shards": 2, "backup": {}}}
+    said = asked(monkeypatch, config, *verb, "--shard", "database-3")
+    assert said.endswith("write one of database-1, database-2")
+
+
+@pytest.mark.parametrize("time", ["yesterday", "2026-13-01", "9999-01-01T00:00:00Z"])
+def test_time_that_is_none_or_yet_to_come_is_refused(
+    monkeypatch: pytest.MonkeyPatch, time: str
+) -> None:
+    said = asked(monkeypatch, {"database": {"backup": {}}}, "restore", "--to", time)
+    assert said.startswith(f"--to {time}: ")
+
+
+@pytest.mark.parametrize(
+    ("time", "chosen"),
+    [
+        ("2026-01-02T00:00:00Z", 1),
+        ("2026-01-02T23:59:59", 1),
+        ("2026-01-03T00:00:00+00:00", 2),
+        ("2026-01-03T01:00:00+02:00", 1),
+        ("2026-01-31T00:00:00Z", 3),
+    ],
+)
+def test_restore_begins_at_the_newest_backup_before_its_time(time: str, chosen: int) -> None:
+    found = [manifest(f"2026-01-0{day}T00:00:00Z") for day in (1, 2, 3, 4)]
+    assert backups._before(found, backups._time(time), PLACE) == found[chosen]
+
+
+def test_time_before_the_oldest_backup_is_refused_with_that() -> None:
+    with pytest.raises(CrmError, match=r"of database-1 is of 2026-01-02T00:00:00Z; write a later"):
+        backups._before(
+            [manifest("2026-01-02T00:00:00Z")], backups._time("2026-01-01T23:59:59Z"), PLACE
+        )
+    with pytest.raises(CrmError, match=r"no backup yet; run: crm backup dev"):
+        backups._before([], backups._time("2026-01-01T23:59:59Z"), PLACE)
+
+
+def test_archive_is_behind_its_own_server_only() -> None:
+    backup = manifest("2026-01-01T00:00:00Z")
+    assert backups._behind(End("uuid", "binlog.000002", 500, 500), backup) == 0
+    assert backups._behind(End("uuid", "binlog.000002", 500, 158), backup) == 342
+    assert backups._behind(End("another", "binlog.000001", 500, 158), backup) is None
+
+
+PLACE = Place(
+    stack="dev",
+    shard="database-1",
+    instance="backup-1",
+    image="mysql:8.4.6",
+    uid=10002,
+    cpus=1.0,
+    memory_mib=640,
+    tmpfs_mib={},
+    files={},
+)
+
+
+def manifest(taken: str) -> Manifest:
+    return Manifest("database-1", taken, "8.4.6", "uuid", "binlog.000001", 4, 1, 1, 1)
