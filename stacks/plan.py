@@ -45,7 +45,8 @@ class BackupPlan(Struct, frozen=True):
     """What is kept of each shard, by one instance for each (in the shards' order).
 
     ``retry_seconds`` is when one that failed is tried again; the last one that succeeded must not
-    be older than ``overdue_seconds``.
+    be older than ``overdue_seconds``. The ``keep`` newest stay, and all younger than
+    ``keep_seconds``.
     """
 
     user: str
@@ -54,6 +55,7 @@ class BackupPlan(Struct, frozen=True):
     retry_seconds: int
     overdue_seconds: int
     keep: int
+    keep_seconds: int
     cpus: float
     memory_mib: int
     storage_gib: int
@@ -240,6 +242,7 @@ def _backup(spec: StackSpec) -> BackupPlan | None:
         retry_seconds=min(300, every // 12),
         overdue_seconds=2 * every,
         keep=asked.keep,
+        keep_seconds=asked.keep * every,
         cpus=asked.cpus,
         memory_mib=asked.memory_mib,
         storage_gib=asked.storage_gib,

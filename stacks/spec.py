@@ -143,7 +143,7 @@ class Backup(Part, frozen=True):
     every_hours: Hours = 24
     """A whole one this often; binary logs follow as they are written."""
     keep: KeptBackups = 7
-    """This many whole ones, and the binary logs since the oldest of them."""
+    """This many whole ones at least, all made in as many intervals, and the binary logs since."""
     cpus: Cpus = 0.5
     memory_mib: BackupMemory = 128
     storage_gib: Gibibytes = 10

@@ -98,7 +98,7 @@ def test_times_follow_from_the_interval() -> None:
     backup = planned({"every_hours": 6, "keep": 3}).database.backup
     assert backup is not None
     assert (backup.every_seconds, backup.overdue_seconds, backup.keep) == (21600, 43200, 3)
-    assert backup.retry_seconds == 300
+    assert (backup.retry_seconds, backup.keep_seconds) == (300, 3 * 21600)
 
 
 def test_external_database_is_not_ours_to_back_up() -> None:
