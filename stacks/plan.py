@@ -42,7 +42,8 @@ class Shard(Struct, frozen=True):
 
 
 class BackupPlan(Struct, frozen=True):
-    """What is kept of each shard, by one instance for each (in the shards' order).
+    """What is kept of each shard, by one instance for each (in the shards' order; so are
+    ``folders`` of this machine, ``None`` for a volume of Docker's).
 
     ``retry_seconds`` is when one that failed is tried again; the last one that succeeded must not
     be older than ``overdue_seconds``. The ``keep`` newest stay, and all younger than
@@ -59,6 +60,7 @@ class BackupPlan(Struct, frozen=True):
     cpus: float
     memory_mib: int
     storage_gib: int
+    folders: tuple[str | None, ...]
 
 
 class DatabasePlan(Struct, frozen=True):
@@ -153,7 +155,7 @@ def make(stack: str, spec: StackSpec) -> Plan:
     """
     try:
         services = service_plans.work_out(spec)
-        database = _database(spec)
+        database = _database(stack, spec)
         _check_connections(services, database)
         proxy = spec.images.nginx if spec.edge.proxy == "nginx" else spec.images.haproxy
         return Plan(
@@ -193,7 +195,7 @@ def _kubernetes(stack: str, spec: StackSpec) -> KubernetesPlan:
     )
 
 
-def _database(spec: StackSpec) -> DatabasePlan:
+def _database(stack: str, spec: StackSpec) -> DatabasePlan:
     database = spec.database
     external = database.external
     if external is None:
@@ -226,18 +228,19 @@ def _database(spec: StackSpec) -> DatabasePlan:
         settings=settings,
         max_connections=mysql_settings.max_connections(settings),
         orders=partitions.work_out(database.orders),
-        backup=_backup(spec),
+        backup=_backup(stack, spec),
     )
 
 
-def _backup(spec: StackSpec) -> BackupPlan | None:
+def _backup(stack: str, spec: StackSpec) -> BackupPlan | None:
     asked = spec.database.backup
     if asked is None:
         return None
     every = asked.every_hours * 3600
+    instances = numbered("backup", spec.database.shards)
     return BackupPlan(
         user="crm_backup",
-        instances=numbered("backup", spec.database.shards),
+        instances=instances,
         every_seconds=every,
         retry_seconds=min(300, every // 12),
         overdue_seconds=2 * every,
@@ -246,6 +249,7 @@ def _backup(spec: StackSpec) -> BackupPlan | None:
         cpus=asked.cpus,
         memory_mib=asked.memory_mib,
         storage_gib=asked.storage_gib,
+        folders=tuple(asked.folder and f"{asked.folder}/{stack}/{name}" for name in instances),
     )
 
 

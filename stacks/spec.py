@@ -19,6 +19,7 @@ from stacks.spec_words import (
     Cpus,
     DatabaseMemory,
     Eviction,
+    Folder,
     Gibibytes,
     HostName,
     Hours,
@@ -147,6 +148,9 @@ class Backup(Part, frozen=True):
     cpus: Cpus = 0.5
     memory_mib: BackupMemory = 128
     storage_gib: Gibibytes = 10
+    folder: Folder | None = None
+    """Where on this machine they are, such as on another disk; a volume of Docker's when not
+    given."""
 
 
 class Database(Part, frozen=True):
@@ -266,6 +270,11 @@ class StackSpec(Part, frozen=True):
         self._check_scaling("app", self.app.replicas, self.edge)
         for name, service in self.services.items():
             self._check_scaling(f"services.{name}", service.replicas, service)
+        if self.target == "kubernetes" and self.database.backup and self.database.backup.folder:
+            raise ValueError(
+                "`database.backup.folder` is one of a single machine; leave it out, and choose "
+                "where volumes are with kubernetes.storage_class"
+            )
         if self.target == "kubernetes" and self.edge.tls and self.kubernetes.expose == "ingress":
             raise ValueError(
                 "`edge.tls`: an Ingress ends TLS itself, with a certificate of the cluster's; "

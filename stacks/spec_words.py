@@ -111,6 +111,14 @@ FilePath = Annotated[
         examples=["/run/secrets/database"],
     ),
 ]
+Folder = Annotated[
+    str,
+    Meta(
+        pattern=r"\A(/[A-Za-z0-9_.-]{1,255}){1,15}\Z",
+        description="a folder's path from the root, without a slash at its end",
+        examples=["/srv/backups"],
+    ),
+]
 Month = Annotated[
     str,
     Meta(

@@ -101,6 +101,15 @@ def test_times_follow_from_the_interval() -> None:
     assert (backup.retry_seconds, backup.keep_seconds) == (300, 3 * 21600)
 
 
+def test_folder_is_one_for_each_shard_of_each_stack() -> None:
+    found = workloads(planned({"folder": "/srv/backups"}, shards=2))["backup"]
+    folders = [instance.data.folder for instance in found.instances if instance.data]
+    assert folders == ["/srv/backups/dev/backup-1", "/srv/backups/dev/backup-2"]
+    config = {"target": "kubernetes", "database": {"backup": {"folder": "/srv/backups"}}}
+    with pytest.raises(CrmError, match=r"choose where volumes are with kubernetes\.storage_class"):
+        stack_file.parse(config, "dev")
+
+
 def test_external_database_is_not_ours_to_back_up() -> None:
     external = {"host": "db.example", "password": SECRET, "owner_password": SECRET}
     with pytest.raises(CrmError, match=r"crm:database: .*leave `backup` out"):
@@ -109,7 +118,12 @@ def test_external_database_is_not_ours_to_back_up() -> None:
 
 @pytest.mark.parametrize(
     ("backup", "key"),
-    [({"keep": 1}, "keep"), ({"every_hours": 0}, "every_hours"), ({"every_day": 1}, "every_day")],
+    [
+        ({"folder": "backups"}, "folder"),
+        ({"keep": 1}, "keep"),
+        ({"every_hours": 0}, "every_hours"),
+        ({"every_day": 1}, "every_day"),
+    ],
 )
 def test_what_is_out_of_range_is_refused_by_its_key(backup: dict[str, Any], key: str) -> None:
     with pytest.raises(CrmError, match=rf"crm:database\.backup\.{key}"):

@@ -84,11 +84,7 @@ class _Target:
         return f"crm-{self._stack}-{name}"
 
     def _label_map(self, workload: Workload) -> dict[str, str]:
-        return {
-            STACK_LABEL: self._stack,
-            "crm.tier": workload.tier,
-            "crm.workload": workload.name,
-        }
+        return {STACK_LABEL: self._stack, "crm.tier": workload.tier, "crm.workload": workload.name}
 
     def _network(self, workload: Workload, suffix: str = "") -> docker.Network:
         return docker.Network(
@@ -170,6 +166,7 @@ class _Target:
                 workload,
                 f"{instance.data.name}-data",
                 component,
+                folder=instance.data.folder,
                 protect=instance.data.protect,
                 # What opens the data is made before it, and never deleted before it.
                 depends_on=[
@@ -199,11 +196,17 @@ class _Target:
         return volume, Files(name, props, options)
 
     def _volume(
-        self, workload: Workload, name: str, component: pulumi.Resource, **options: Any
+        self,
+        workload: Workload,
+        name: str,
+        component: pulumi.Resource,
+        folder: str | None = None,
+        **options: Any,
     ) -> docker.Volume:
         return docker.Volume(
             name,
             name=self._name(name),
+            driver_opts={"type": "none", "o": "bind", "device": folder} if folder else None,
             labels=[
                 docker.VolumeLabelArgs(label=key, value=value)
                 for key, value in sorted(self._label_map(workload).items())

@@ -28,9 +28,11 @@ def workloads(plan: Plan, files: Mapping[str, str]) -> list[Workload]:
                     name=name,
                     host=name,
                     env={"CRM_SHARD": shard.name, "CRM_HOST": shard.host},
-                    data=Data(name=name, protect=True, size_gib=backup.storage_gib),
+                    data=Data(name=name, protect=True, size_gib=backup.storage_gib, folder=folder),
                 )
-                for name, shard in zip(backup.instances, database.shards, strict=True)
+                for name, shard, folder in zip(
+                    backup.instances, database.shards, backup.folders, strict=True
+                )
             ),
             files={name: files[f"backup/{name}"] for name in _SCRIPTS},
             secrets=("database_backup_password",),

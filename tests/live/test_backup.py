@@ -32,11 +32,20 @@ BACKUP = """\
       count: 24
     backup:
       every_hours: 1
+      folder: {}
 """
 
 
 def ask_for_backups(stack: Stack) -> None:
-    stack.edit("  crm:database:\n", f"  crm:database:\n{BACKUP}")
+    folder = stack.project.root.parent / "kept"
+    stack.edit("  crm:database:\n", f"  crm:database:\n{BACKUP.format(folder)}")
+    refused = stack.crm("up", "--yes")
+    assert refused.code == 1
+    made = folder / stack.name / "backup-1"
+    assert refused.err.endswith(
+        f"crm:database.backup.folder: {made} is no folder of this machine; run: mkdir -p {made}\n"
+    )
+    made.mkdir(parents=True)
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +57,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         (made,) = stack.run("backup")["shards"]
         # Also the one row that says which shard it is.
         assert made["rows"] == CUSTOMERS + ORDERS + 1
+        assert list((folder.parent / "kept").glob("*/backup-1/backups/*/SHA256SUMS"))
         yield stack
 
 
