@@ -41,6 +41,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "services": {"orders": {"health_path": "/healthz", "replicas": {"min": 1, "max": 3}}},
     },
     "tls": {"edge": {"tls": {"certificate": SECRET, "key": SECRET}}},
+    "backup": {"database": {"shards": 2, "backup": {}}},
     "scheduled": {},
 }
 """Beside the shipped stacks. In ``scheduled`` the schema job is one that runs every night."""
