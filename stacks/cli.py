@@ -113,7 +113,29 @@ def _parser() -> argparse.ArgumentParser:
     shards.add_argument("--shards", type=int, metavar="N", help="instead of the stack file's own")
     shards.add_argument("--json", action="store_true", help="one JSON object on standard output")
     shards.set_defaults(run=_shards)
+    _backup_verbs(verbs)
     return parser
+
+
+def _backup_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    for name, help_ in (
+        ("backup", "back up every shard now"),
+        ("backups", "list the backups of every shard"),
+        ("drill", "restore the newest backups to a throw-away server and compare"),
+        ("restore", "bring the shards back to what they were at a time"),
+    ):
+        verb = verbs.add_parser(name, help=help_)
+        verb.add_argument("stack")
+        verb.add_argument("--shard", help="this one alone, such as database-1")
+        verb.add_argument("--json", action="store_true", help="one JSON object on standard output")
+        verb.set_defaults(run=_backups, verb=name)
+        if name == "restore":
+            verb.add_argument(
+                "--to", required=True, metavar="TIME", help="in UTC, such as 2026-01-31T23:59:59Z"
+            )
+            verb.add_argument(
+                "-y", "--yes", action="store_true", help="do it; else only say what would be done"
+            )
 
 
 def _deployment_options(parser: argparse.ArgumentParser) -> None:
@@ -214,6 +236,16 @@ def _shards(options: argparse.Namespace) -> int:
     from stacks import shards_command
 
     return shards_command.run(options.stack, options.shards, options.json)
+
+
+def _backups(options: argparse.Namespace) -> int:
+    from stacks import backups
+
+    stack, shard, as_json = options.stack, options.shard, options.json
+    if options.verb == "restore":
+        return backups.restore(stack, options.to, shard, yes=options.yes, as_json=as_json)
+    run = {"backup": backups.back_up, "backups": backups.show, "drill": backups.drill}
+    return run[options.verb](stack, shard, as_json=as_json)
 
 
 if __name__ == "__main__":

@@ -23,12 +23,19 @@ class Setting(Struct, frozen=True):
     reason: str
 
 
-def derive(memory_mib: int, port: int, stack: Mapping[str, str | int]) -> tuple[Setting, ...]:
+def derive(
+    memory_mib: int,
+    port: int,
+    stack: Mapping[str, str | int],
+    backup_every_hours: int | None = None,
+) -> tuple[Setting, ...]:
     """The settings of a server that may use ``memory_mib`` MiB, sorted by layer and name.
+
+    Where it is backed up, it has to write binary logs and keep them until they are archived.
 
     Raises ``CrmError`` when ``stack`` names a forced setting.
     """
-    forced = _forced(port)
+    forced = _forced(port) | _backed_up(backup_every_hours)
     for name in stack:
         if name in forced:
             value, reason = forced[name]
@@ -36,7 +43,11 @@ def derive(memory_mib: int, port: int, stack: Mapping[str, str | int]) -> tuple[
                 f"crm:database.settings.{name}: cannot be set, it is always {value} ({reason}); "
                 "leave it out"
             )
-    derived = {name: line for name, line in _derived(memory_mib).items() if name not in stack}
+    derived = {
+        name: line
+        for name, line in _derived(memory_mib).items()
+        if name not in stack and name not in forced
+    }
     return (
         *(Setting(n, v, "derived", why) for n, (v, why) in sorted(derived.items())),
         *(Setting(n, str(v), "stack", "the stack file says so") for n, v in sorted(stack.items())),
@@ -117,4 +128,14 @@ def _forced(port: int) -> dict[str, tuple[str, str]]:
         ),
         "sync_binlog": ("1", durable),
         "tmpdir": ("/data/tmp", layout),
+    }
+
+
+def _backed_up(every_hours: int | None) -> dict[str, tuple[str, str]]:
+    if every_hours is None:
+        return {}
+    seconds = max(7 * 24, 3 * every_hours) * 3600
+    return {
+        "binlog_expire_logs_seconds": (str(seconds), "three backups may fail, or be away a week"),
+        "log_bin": ("binlog", "what a restore to a point in time goes by"),
     }

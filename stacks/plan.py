@@ -35,6 +35,28 @@ class Shard(Struct, frozen=True):
     last_bucket: int
 
 
+class BackupPlan(Struct, frozen=True):
+    """What is kept of each shard, by one instance for each (in the shards' order; so are
+    ``folders`` of this machine, ``None`` for a volume of Docker's).
+
+    ``retry_seconds`` is when one that failed is tried again; the last one that succeeded must not
+    be older than ``overdue_seconds``. The ``keep`` newest stay, and all younger than
+    ``keep_seconds``.
+    """
+
+    user: str
+    instances: tuple[str, ...]
+    every_seconds: int
+    retry_seconds: int
+    overdue_seconds: int
+    keep: int
+    keep_seconds: int
+    cpus: float
+    memory_mib: int
+    storage_gib: int
+    folders: tuple[str | None, ...]
+
+
 class DatabasePlan(Struct, frozen=True):
     """The database tier. ``external`` shards are used, not deployed."""
 
@@ -51,6 +73,7 @@ class DatabasePlan(Struct, frozen=True):
     max_connections: int
     orders: OrdersPlan
     kept: tuple[Kept, ...]
+    backup: BackupPlan | None
 
     @property
     def map(self) -> shard_map.Map:
@@ -146,7 +169,7 @@ def make(stack: str, spec: StackSpec) -> Plan:
     """
     try:
         services = service_plans.work_out(spec)
-        database = _database(spec)
+        database = _database(stack, spec)
         _check_connections(services, database)
         proxy = spec.images.nginx if spec.edge.proxy == "nginx" else spec.images.haproxy
         return Plan(
@@ -187,7 +210,7 @@ def _kubernetes(stack: str, spec: StackSpec) -> KubernetesPlan:
     )
 
 
-def _database(spec: StackSpec) -> DatabasePlan:
+def _database(stack: str, spec: StackSpec) -> DatabasePlan:
     database = spec.database
     external = database.external
     if external is None:
@@ -198,7 +221,10 @@ def _database(spec: StackSpec) -> DatabasePlan:
         names, hosts, port = ("database-1",), (external.host,), external.port
         app_user, owner_user = external.user, external.owner_user
     held = shard_map.of(names)
-    settings = mysql_settings.derive(database.memory_mib, database.port, dict(database.settings))
+    hours = database.backup.every_hours if database.backup else None
+    settings = mysql_settings.derive(
+        database.memory_mib, database.port, dict(database.settings), hours
+    )
     return DatabasePlan(
         image=qualified(spec.images.mysql, spec.images.registry),
         external=external is not None,
@@ -216,6 +242,28 @@ def _database(spec: StackSpec) -> DatabasePlan:
         max_connections=mysql_settings.max_connections(settings),
         orders=partitions.work_out(database.orders),
         kept=partitions.kept(database),
+        backup=_backup(stack, spec),
+    )
+
+
+def _backup(stack: str, spec: StackSpec) -> BackupPlan | None:
+    asked = spec.database.backup
+    if asked is None:
+        return None
+    every = asked.every_hours * 3600
+    instances = numbered("backup", spec.database.shards)
+    return BackupPlan(
+        user="crm_backup",
+        instances=instances,
+        every_seconds=every,
+        retry_seconds=min(300, every // 12),
+        overdue_seconds=2 * every,
+        keep=asked.keep,
+        keep_seconds=asked.keep * every,
+        cpus=asked.cpus,
+        memory_mib=asked.memory_mib,
+        storage_gib=asked.storage_gib,
+        folders=tuple(asked.folder and f"{asked.folder}/{stack}/{name}" for name in instances),
     )
 
 
@@ -258,6 +306,8 @@ def _secrets(spec: StackSpec) -> dict[str, SecretReference | None]:
     if spec.database.external is None:
         for name in ("database_root_password", "database_owner_password", "database_app_password"):
             secrets[name] = None
+        if spec.database.backup is not None:
+            secrets["database_backup_password"] = None
     else:
         secrets["database_owner_password"] = spec.database.external.owner_password
         secrets["database_app_password"] = spec.database.external.password

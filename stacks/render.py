@@ -81,6 +81,9 @@ class Renderer:
                 files[f"mysql/{shard.name}/my.cnf"] = render(
                     "mysql/my.cnf.j2", database=plan.database, shard=shard
                 )
+        if plan.database.backup is not None:
+            for name in ("backup.sh", "restore.sh", "rows.sql"):
+                files[f"backup/{name}"] = render(f"backup/{name}.j2", database=plan.database)
         if not plan.cache.external:
             files["redis/start.sh"] = render("redis/start.sh.j2", cache=plan.cache)
             for node in plan.cache.nodes:

@@ -15,14 +15,18 @@ from stacks.spec_orders import OWN_TABLES, KeptTable, Orders
 from stacks.spec_policies import CostCentre, Policies
 from stacks.spec_words import (
     AppMemory,
+    BackupMemory,
     CacheMemory,
     ContextName,
     Cpus,
     DatabaseMemory,
     Eviction,
+    Folder,
     Gibibytes,
     HostName,
+    Hours,
     ImageReference,
+    KeptBackups,
     Label,
     Masters,
     Name,
@@ -102,6 +106,21 @@ class ExternalDatabase(Part, frozen=True, kw_only=True):
     owner_password: SecretReference
 
 
+class Backup(Part, frozen=True):
+    """What one container beside each shard keeps of it, in a volume of its own."""
+
+    every_hours: Hours = 24
+    """A whole one this often; binary logs follow as they are written."""
+    keep: KeptBackups = 7
+    """This many whole ones at least, all made in as many intervals, and the binary logs since."""
+    cpus: Cpus = 0.5
+    memory_mib: BackupMemory = 128
+    storage_gib: Gibibytes = 10
+    folder: Folder | None = None
+    """Where on this machine they are, such as on another disk; a volume of Docker's when not
+    given."""
+
+
 class Database(Part, frozen=True):
     """MySQL: every shard is its own server with its own volume."""
 
@@ -116,6 +135,7 @@ class Database(Part, frozen=True):
     tables: dict[SqlName, KeptTable] = field(default_factory=dict)
     settings: dict[SqlName, Setting] = field(default_factory=dict)
     """MySQL settings by their own names, over the derived ones; some are forced (``plan.py``)."""
+    backup: Backup | None = None
     external: ExternalDatabase | None = None
 
     def __post_init__(self) -> None:
@@ -126,6 +146,8 @@ class Database(Part, frozen=True):
                 raise ValueError(
                     f"`tables.{name}` is the platform's own; crm_orders is kept by `orders.ahead`"
                 )
+        if self.external is not None and self.backup is not None:
+            raise ValueError("whoever runs the external database backs it up: leave `backup` out")
 
 
 class ExternalCache(Part, frozen=True, kw_only=True):
@@ -225,6 +247,11 @@ class StackSpec(Part, frozen=True):
         self._check_scaling("app", self.app.replicas, self.edge)
         for name, service in self.services.items():
             self._check_scaling(f"services.{name}", service.replicas, service)
+        if self.target == "kubernetes" and self.database.backup and self.database.backup.folder:
+            raise ValueError(
+                "`database.backup.folder` is one of a single machine; leave it out, and choose "
+                "where volumes are with kubernetes.storage_class"
+            )
         if self.target == "kubernetes" and self.edge.tls and self.kubernetes.expose == "ingress":
             raise ValueError(
                 "`edge.tls`: an Ingress ends TLS itself, with a certificate of the cluster's; "

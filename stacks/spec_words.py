@@ -23,12 +23,12 @@ ServiceName = Annotated[
     Meta(
         # Not a name something else of the platform has, and none that ends as those do that are
         # made of it.
-        pattern=r"\A(?!(app|cache|database|edge|job|partitions|schema)\Z)"
+        pattern=r"\A(?!(app|backup|cache|database|edge|job|partitions|schema)\Z)"
         r"(?!.*-(autoscaler|disruptions|endpoint|files|ingress|network|next|outside|secrets|service)"
         r"\Z)[a-z]([a-z0-9-]{0,18}[a-z])?\Z",
         description="lower-case letters, digits and dashes, a letter first and last, 20 at most; "
-        "not app, cache, database, edge, job, partitions or schema, nor with an ending such as "
-        "-files",
+        "not app, backup, cache, database, edge, job, partitions or schema, nor with an ending "
+        "such as -files",
         examples=["orders"],
     ),
 ]
@@ -112,6 +112,14 @@ FilePath = Annotated[
         examples=["/run/secrets/database"],
     ),
 ]
+Folder = Annotated[
+    str,
+    Meta(
+        pattern=r"\A(/[A-Za-z0-9_.-]{1,255}){1,15}\Z",
+        description="a folder's path from the root, without a slash at its end",
+        examples=["/srv/backups"],
+    ),
+]
 FirstDay = Annotated[
     str,
     Meta(
@@ -151,6 +159,10 @@ NodePort = Annotated[
     int, Meta(ge=30000, le=32767, description="a node port, 30000 to 32767", examples=[30080])
 ]
 Gibibytes = Annotated[int, Meta(ge=1, le=65536, description="GiB, 1 to 65536", examples=[10])]
+Hours = Annotated[int, Meta(ge=1, le=720, description="hours, 1 to 720", examples=[24])]
+KeptBackups = Annotated[
+    int, Meta(ge=2, le=1000, description="a whole number from 2 to 1000", examples=[7])
+]
 Percent = Annotated[int, Meta(ge=10, le=95, description="percent, 10 to 95", examples=[70])]
 Port = Annotated[int, Meta(ge=1, le=65535, description="a TCP port, 1 to 65535", examples=[8080])]
 Address = Annotated[
@@ -204,6 +216,9 @@ AppMemory = Annotated[
 DatabaseMemory = Annotated[
     int, Meta(ge=512, le=_MOST_MIB, description="MiB, 512 to 33554432", examples=[768])
 ]
+BackupMemory = Annotated[
+    int, Meta(ge=96, le=_MOST_MIB, description="MiB, 96 to 33554432", examples=[128])
+]
 CacheMemory = Annotated[
     int, Meta(ge=32, le=_MOST_MIB, description="MiB, 32 to 33554432", examples=[64])
 ]
@@ -226,7 +241,11 @@ Eviction = Literal[
     "allkeys-lru", "allkeys-lfu", "volatile-lru", "volatile-lfu", "volatile-ttl", "noeviction"
 ]
 SecretName = Literal[
-    "database_root_password", "database_owner_password", "database_app_password", "cache_password"
+    "database_root_password",
+    "database_owner_password",
+    "database_app_password",
+    "database_backup_password",
+    "cache_password",
 ]
 
 Setting = (

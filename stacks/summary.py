@@ -66,6 +66,8 @@ def sizes(plan: Plan) -> str:
         rows.append(("database", "MySQL", len(database.shards), database.cpus, database.memory_mib))
     if database.kept:
         rows.append(("partitions", "their keeper", 1, KEEPER_CPUS, KEEPER_MIB))
+    if backup := database.backup:
+        rows.append(("backup", "mysqldump", len(backup.instances), backup.cpus, backup.memory_mib))
     if not cache.external:
         rows.append(
             ("cache", f"Redis ({cache.mode})", len(cache.nodes), cache.cpus, cache.memory_mib)
@@ -99,6 +101,7 @@ def sizes(plan: Plan) -> str:
         f"| shard map | version {database.map_version}, {BUCKETS} buckets: {_map(plan)} |",
         f"| `crm_orders` | {_orders(plan)} |",
         *(f"| partitions of `{kept.table}` | {_kept(kept)} |" for kept in database.kept),
+        *_backups(plan),
         f"| cache | {cache.max_memory_mib} MiB of data each, {cache.eviction}, "
         f"{cache.ttl_seconds} s |",
     ]
@@ -159,6 +162,16 @@ def _kept(kept: Kept) -> str:
     if old:
         old += "archived" if kept.archive else "dropped with a yes"
     return f"{kept.interval}s by `{kept.column}`: {kept.ahead} ahead, {behind}{old}"
+
+
+def _backups(plan: Plan) -> list[str]:
+    backup = plan.database.backup
+    if backup is None:
+        return []
+    return [
+        f"| backups | of each shard every {backup.every_seconds // 3600} h, {backup.keep} kept, "
+        "binary logs as they are written |"
+    ]
 
 
 def _size(cpus: float, memory_mib: int) -> str:

@@ -38,6 +38,7 @@ LEFT = (
     "stacks.workload",
     "stacks.tiers",
     "stacks.tiers.app",
+    "stacks.tiers.backup",
     "stacks.tiers.cache",
     "stacks.tiers.database",
     "stacks.tiers.edge",

@@ -45,6 +45,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
             },
         }
     },
+    "backup": {"database": {"shards": 2, "backup": {}}},
     "external_database": {"database": DATABASE},
     "external_cache": {"cache": CACHE},
     "external": {"database": DATABASE, "cache": CACHE},

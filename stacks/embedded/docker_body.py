@@ -20,7 +20,7 @@ _AS_THEY_ARE = {
 }
 _KNOWN = {
     "docker:index/network:Network": "name driver internal labels",
-    "docker:index/volume:Volume": "name labels",
+    "docker:index/volume:Volume": "name labels driverOpts",
     "docker:index/container:Container": f"name {' '.join(_AS_THEY_ARE)} labels restart memory"
     " memorySwap cpus readOnly tmpfs volumes networksAdvanced ports healthcheck wait waitTimeout"
     " mustRun securityOpts capabilities destroyGraceSeconds logDriver logOpts",

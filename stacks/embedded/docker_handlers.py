@@ -88,7 +88,7 @@ class DockerHandler:
     def _make(self, inputs: Properties, urn: str) -> Any:
         client, name, labels = self._client, inputs["name"], docker_body.labels(inputs)
         if self._kind == "volumes":
-            return client.volumes.create(name, labels=labels)
+            return client.volumes.create(name, driver_opts=inputs.get("driverOpts"), labels=labels)
         if self._kind == "networks":
             driver, internal = inputs.get("driver", "bridge"), inputs.get("internal", False)
             return client.networks.create(name, driver=driver, internal=internal, labels=labels)

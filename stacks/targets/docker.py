@@ -64,9 +64,7 @@ class _Target:
     ) -> None:
         self._stack = stack
         self._whose = whose
-        self._generated = {
-            name: GeneratedSecret(name, _options(protect=True)) for name in own_secrets
-        }
+        self._generated = {n: GeneratedSecret(n, _options(protect=True)) for n in own_secrets}
         # What is taken from elsewhere goes before what was generated in its place.
         self._secrets = {**{n: made.value for n, made in self._generated.items()}, **secrets}
         self._present = present
@@ -89,11 +87,7 @@ class _Target:
         return f"crm-{self._stack}-{name}"
 
     def _label_map(self, workload: Workload) -> dict[str, str]:
-        return {
-            STACK_LABEL: self._stack,
-            "crm.tier": workload.tier,
-            "crm.workload": workload.name,
-        }
+        return {STACK_LABEL: self._stack, "crm.tier": workload.tier, "crm.workload": workload.name}
 
     def _network(self, workload: Workload, suffix: str = "") -> docker.Network:
         return docker.Network(
@@ -175,6 +169,7 @@ class _Target:
                 workload,
                 f"{instance.data.name}-data",
                 component,
+                folder=instance.data.folder,
                 protect=instance.data.protect,
                 # What opens the data is made before it, and never deleted before it.
                 depends_on=[
@@ -204,11 +199,17 @@ class _Target:
         return volume, Files(name, props, options)
 
     def _volume(
-        self, workload: Workload, name: str, component: pulumi.Resource, **options: Any
+        self,
+        workload: Workload,
+        name: str,
+        component: pulumi.Resource,
+        folder: str | None = None,
+        **options: Any,
     ) -> docker.Volume:
         return docker.Volume(
             name,
             name=self._name(name),
+            driver_opts={"type": "none", "o": "bind", "device": folder} if folder else None,
             labels=[
                 docker.VolumeLabelArgs(label=key, value=value)
                 for key, value in sorted(self._label_map(workload).items())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Sequence
+from pathlib import Path
 
 from stacks.errors import CrmError
 from stacks.paths import stack_file_name
@@ -19,8 +20,9 @@ def check(stack: str, workloads: Sequence[Workload]) -> None:
     cpus, memory_mib = int(info["NCPU"]), int(info["MemTotal"]) // 2**20
     for workload in workloads:
         if workload.cpus > cpus:
+            key = "database.backup" if workload.name == "backup" else workload.tier
             raise CrmError(
-                f"{source}: crm:{workload.tier}.cpus: {workload.cpus:g} CPUs, but this machine has "
+                f"{source}: crm:{key}.cpus: {workload.cpus:g} CPUs, but this machine has "
                 f"{cpus}; write {cpus} or less"
             )
     lines = [
@@ -37,6 +39,12 @@ def check(stack: str, workloads: Sequence[Workload]) -> None:
         raise CrmError(
             f"{source}: crm:*.memory_mib: {' + '.join(lines)} = {wanted} MiB, but this machine has "
             f"{memory_mib}; lower memory_mib or the number of instances"
+        )
+    folders = [i.data.folder for w in workloads for i in w.instances if i.data and i.data.folder]
+    if missing := [folder for folder in folders if not Path(folder).is_dir()]:
+        raise CrmError(
+            f"{source}: crm:database.backup.folder: {missing[0]} is no folder of this machine; "
+            f"run: mkdir -p {' '.join(missing)}"
         )
     for workload in workloads:
         for port in workload.ports:

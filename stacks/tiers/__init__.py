@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from stacks.plan import Plan, qualified
-from stacks.tiers import app, cache, database, edge
+from stacks.tiers import app, backup, cache, database, edge
 from stacks.workload import Workload
 
 
@@ -19,5 +19,6 @@ def workloads(plan: Plan, files: Mapping[str, str], app_image: str) -> list[Work
         *database.workloads(plan, files),
         *cache.workloads(plan, files),
         *app.workloads(plan, files, app_image),
+        *backup.workloads(plan, files),
         *edge.workloads(plan, files),
     ]

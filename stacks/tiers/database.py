@@ -33,6 +33,7 @@ def workloads(plan: Plan, files: Mapping[str, str]) -> list[Workload]:
             files={"start.sh": files["mysql/start.sh"]},
             secrets=(
                 "database_app_password",
+                *(("database_backup_password",) if database.backup else ()),
                 "database_owner_password",
                 "database_root_password",
             ),

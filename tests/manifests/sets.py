@@ -53,6 +53,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
             }
         }
     },
+    "backup": {"database": {"shards": 2, "backup": {}}},
     "scheduled": {},
 }
 """Beside the shipped stacks. In ``scheduled`` the schema job is one that runs every night."""

@@ -150,7 +150,7 @@ def test_pods_start_with_all_they_mount_and_all_rules_about_them(name: str) -> N
             assert policies | secrets <= before
             if instance.data:
                 assert f"{instance.data.name}-data" in before
-            if workload.stop_first:
+            if workload.stop_first and workload.ports:
                 assert f"{instance.name}-service" in before
             for other in workload.after:
                 for needed in named(workloads, other).instances:
