@@ -214,7 +214,10 @@ def test_service_whose_name_is_taken_or_no_name_is_refused(name: str) -> None:
     }
     message = refusal(config)
     assert f"{name!r} is not allowed as a name; write lower-case letters, digits and" in message
-    assert "not app, backup, cache, database, edge, job or schema, nor with an ending such as" in message
+    assert (
+        "not app, backup, cache, database, edge, job or schema, nor with an ending such as"
+        in message
+    )
 
 
 # --- Autoscalers ---------------------------------------------------------------------------------
