@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from tests.cluster.cluster import Cluster
@@ -64,11 +66,18 @@ def vertical(tmp_path_factory: pytest.TempPathFactory) -> Stack:
     return SHARED.get("vertical", lambda: deployed(folder, "vertical"))
 
 
+@pytest.fixture(scope="session")
+def outlived(cluster: Cluster) -> Iterator[Cluster]:
+    """The cluster, which goes after the stack on it, also when both go after the last test."""
+    yield cluster
+    SHARED.close()
+
+
 @pytest.fixture(scope="module")
-def kubernetes(tmp_path_factory: pytest.TempPathFactory, cluster: Cluster) -> KubernetesStack:
+def kubernetes(tmp_path_factory: pytest.TempPathFactory, outlived: Cluster) -> KubernetesStack:
     """``kubernetes``: what ``horizontal`` is, on the cluster for tests."""
     folder = tmp_path_factory.mktemp("kubernetes") / "project"
-    return SHARED.get("kubernetes", lambda: kubernetes_stack.deployed(folder, cluster))
+    return SHARED.get("kubernetes", lambda: kubernetes_stack.deployed(folder, outlived))
 
 
 @pytest.fixture(params=["dev", "horizontal", "vertical"])
