@@ -126,6 +126,10 @@ def serve(listener: socket.socket, answers: list[bytes]) -> None:
         for answer in answers:
             client.recv(65536)
             client.sendall(answer)
+        # Whatever it asks now is read: a connection closed over unread bytes is one that is reset.
+        client.shutdown(socket.SHUT_WR)
+        while client.recv(65536):
+            pass
 
 
 @pytest.mark.parametrize(

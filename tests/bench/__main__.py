@@ -1,5 +1,5 @@
 """``make bench``: what rendering, previewing and a no-op ``up`` cost, a request its proxy, and a
-query its routing.
+query its routing; what partitions are worth.
 
 CPU is user and system time, of a command with all its children or of a proxy's container; every
 figure is the median of interleaved pairs, so that a busy machine disturbs both sides alike. It is
@@ -13,7 +13,7 @@ import argparse
 import sys
 from collections.abc import Callable, Iterable
 
-from tests.bench import charts, edge, engine, render, routing
+from tests.bench import charts, edge, engine, partitions, render, routing
 from tests.bench.measure import CannotRunError
 from tests.bench.table import Row, text
 
@@ -29,6 +29,7 @@ def main() -> int:
         lambda: charts.rows(render.largest(), times),
         lambda: edge.rows(times),
         lambda: routing.rows(times),
+        lambda: partitions.rows(times),
         lambda: engine.rows(FEWEST_PAIRS),
     ]
     rows: list[Row] = []

@@ -15,7 +15,8 @@ from stacks import images
 from stacks.spec import Images
 from tests.live.ports import free_port
 
-TMPFS = {"/run/crm": "mode=0777", "/tmp": "mode=0777", "/data": "mode=0777,size=600m"}
+TMPFS = {"/run/crm": "mode=0777", "/tmp": "mode=0777"}
+DATA_MIB = 600
 START_SECONDS = 180
 
 
@@ -63,14 +64,16 @@ class MySQL:
 
 
 @contextmanager
-def mysql(*, restarts: bool = False) -> Iterator[MySQL]:
+def mysql(
+    *, restarts: bool = False, data_mib: int = DATA_MIB, buffer_mib: int = 64
+) -> Iterator[MySQL]:
     """A MySQL server of the default image, its data in memory; with ``restarts`` one that is
     started again when it is killed."""
     port = free_port()
     options = (
         "--datadir=/data/mysql --socket=/run/crm/mysqld.sock --pid-file=/run/crm/mysqld.pid "
         "--mysqlx=OFF --secure-file-priv=NULL --skip-log-bin --performance-schema=OFF "
-        "--innodb-redo-log-capacity=64M --innodb-buffer-pool-size=64M"
+        f"--innodb-redo-log-capacity=64M --innodb-buffer-pool-size={buffer_mib}M"
     )
     script = (
         f"mysqld --no-defaults --initialize-insecure {options} && "
@@ -78,7 +81,8 @@ def mysql(*, restarts: bool = False) -> Iterator[MySQL]:
         + f" --no-defaults --skip-name-resolve {options}"
         + ("; done" if restarts else "")
     )
-    with _running(Images().mysql, "mysql", script, {"3306/tcp": (gateway(), port)}) as container:
+    ports = {"3306/tcp": (gateway(), port)}
+    with _running(Images().mysql, "mysql", script, ports, data_mib) as container:
         server = MySQL(container, port)
         server.wait()
         yield server
@@ -96,7 +100,11 @@ def redis(password: str) -> Iterator[tuple[Container, int]]:
 
 @contextmanager
 def _running(
-    reference: str, kind: str, script: str, ports: dict[str, tuple[str, int]]
+    reference: str,
+    kind: str,
+    script: str,
+    ports: dict[str, tuple[str, int]],
+    data_mib: int = DATA_MIB,
 ) -> Iterator[Container]:
     container = docker.from_env().containers.create(
         images.ensure(reference, print),
@@ -105,7 +113,7 @@ def _running(
         command=[],
         user="999",
         ports=ports,
-        tmpfs=TMPFS,
+        tmpfs={**TMPFS, "/data": f"mode=0777,size={data_mib}m"},
     )
     try:
         container.start()
