@@ -21,8 +21,10 @@ class Paragraph(Struct, frozen=True):
     text: str
 
 
-class Bullets(Struct, frozen=True):
-    items: tuple[str, ...]
+class Facts(Struct, frozen=True):
+    """What is told, each with the word for it."""
+
+    items: tuple[tuple[str, str], ...]
 
 
 class Table(Struct, frozen=True):
@@ -46,7 +48,7 @@ class Folded(Struct, frozen=True):
     blocks: tuple[Block, ...]
 
 
-Block = Heading | Paragraph | Bullets | Table | Diff | Folded
+Block = Heading | Paragraph | Facts | Table | Diff | Folded
 
 
 def code(value: object) -> str:
@@ -73,8 +75,8 @@ def _markdown(block: Block) -> str:
         return f"{'#' * block.level} {_words(block.text)}"
     if isinstance(block, Paragraph):
         return _words(block.text)
-    if isinstance(block, Bullets):
-        return "\n".join(f"- {_words(item)}" for item in block.items)
+    if isinstance(block, Facts):
+        return "\n".join(f"- **{_words(name)}:** {_words(fact)}" for name, fact in block.items)
     if isinstance(block, Table):
         rule = ["---:" if n in block.numbers else "---" for n in range(len(block.head))]
         rows = [_cells(block.head), rule, *map(_cells, block.rows)]
@@ -138,9 +140,10 @@ def _html(block: Block) -> str:
         return f"<h{block.level}>{_html_words(block.text)}</h{block.level}>"
     if isinstance(block, Paragraph):
         return f"<p>{_html_words(block.text)}</p>"
-    if isinstance(block, Bullets):
-        items = "".join(f"<li>{_html_words(item)}</li>\n" for item in block.items)
-        return f"<ul>\n{items}</ul>"
+    if isinstance(block, Facts):
+        pairs = [(_html_words(name), _html_words(fact)) for name, fact in block.items]
+        items = "\n".join(f"<li><strong>{name}:</strong> {fact}</li>" for name, fact in pairs)
+        return f"<ul>\n{items}\n</ul>"
     if isinstance(block, Table):
         rows = [_html_row("th", block.head, block.numbers)]
         rows += [_html_row("td", row, block.numbers) for row in block.rows]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from msgspec import Struct
 
@@ -41,11 +41,14 @@ class Effect(Struct, frozen=True):
 
 def of(steps: Steps) -> list[Effect]:
     """One for each workload there was or will be, from the door inwards."""
-    met = dict.fromkeys(step.workload for step in steps.all if step.workload)
-    order = list(_ABOUT)
-    services = sorted(set(met) - set(order))
-    order[2:2] = services
-    return [_effect(name, steps) for name in order if name in met]
+    met = {step.workload for step in steps.all if step.workload}
+    return [_effect(name, steps) for name in in_order(met)]
+
+
+def in_order(workloads: Iterable[str]) -> list[str]:
+    """From the door inwards; services of the stack's own stand behind the app."""
+    places = {name: place for place, name in enumerate(_ABOUT)}
+    return sorted(workloads, key=lambda name: (places.get(name, places["app"] + 0.5), name))
 
 
 def _effect(name: str, steps: Steps) -> Effect:
@@ -73,7 +76,7 @@ def _running(name: str, steps: Steps) -> tuple[str, str, bool] | None:
         verdicts.append("restarted")
         away = _AWAY.get(name, "It is away until the new one has started.")
         texts.append(
-            f"{_names(first)}: stopped, then started as it is to be{turn}. {away}"
+            f"{_names(first)}: stopped, then started with what is new{turn}. {away}"
             f"{_DATA.get(name, '')}"
         )
     if beside:

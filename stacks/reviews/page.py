@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from msgspec import Struct
 
 from policies.model import Finding
 from stacks import shard_map
 from stacks.reviews import diffs, effects
-from stacks.reviews.blocks import Block, Bullets, Folded, Heading, Paragraph, Table, code, plain
+from stacks.reviews.blocks import Block, Facts, Folded, Heading, Paragraph, Table, code, plain
 from stacks.reviews.effects import Effect
 from stacks.reviews.prices import Prices
 from stacks.reviews.side import Side, Size
@@ -45,7 +45,7 @@ def page(review: Review) -> list[Block]:
         Paragraph(_about(review)),
         *(Paragraph(f"Note: {note}") for note in review.notes),
         Heading(2, "In short"),
-        Bullets(tuple(_short(review, happening))),
+        Facts(tuple(_short(review, happening))),
         *_parts(review, happening),
         *_sizes(review),
         *_cost(review),
@@ -71,17 +71,17 @@ def _about(review: Review) -> str:
 # --- In short ------------------------------------------------------------------------------------
 
 
-def _short(review: Review, happening: Sequence[Effect]) -> Iterator[str]:
+def _short(review: Review, happening: Sequence[Effect]) -> Iterator[tuple[str, str]]:
     refusal = _refusal(review)
     if refusal:
-        yield f"Cannot be deployed: {code('crm up')} will refuse it. {refusal}"
-    yield f"What changes: {_what(review)}"
+        yield "Cannot be deployed", f"{code('crm up')} will refuse it. {refusal}"
+    yield "What changes", _what(review)
     if review.before and review.after and not refusal:
-        yield f"What runs: {_runs(happening)}"
-        yield f"Interruption: {_interruption(happening)}"
-    yield f"Data: {_data(review, happening)}"
-    yield f"Cost: {_cost_short(review)}"
-    yield f"Policies: {_policies_short(review)}"
+        yield "What runs", _runs(happening)
+        yield "Interruption", _interruption(happening)
+    yield "Data", _data(review, happening)
+    yield "Cost", _cost_short(review)
+    yield "Policies", _policies_short(review)
 
 
 def _refusal(review: Review) -> str:
@@ -126,7 +126,7 @@ def _resized(was: Size | None, will: Size | None) -> str:
         return f"{code(size.name)} {word} ({_many(size)} × {_each(size)})"
     found = []
     if _many(was) != _many(will):
-        found.append(f"from {_many(was)} to {_count_text(will)}")
+        found.append(f"from {_many(was)} to {_many(will)} instances")
     for name, unit in (("cpus", "CPU"), ("memory_mib", "MiB"), ("storage_gib", "GiB of storage")):
         old, new = getattr(was, name), getattr(will, name)
         if old != new:
@@ -180,7 +180,7 @@ def _data(review: Review, happening: Sequence[Effect]) -> str:
         found.append("not touched, since the change is refused.")
     if "mysql/schema.sql" in diffs.changed(review.before.files, review.after.files):
         found.append(
-            "The form of new tables changes (`mysql/schema.sql`); tables that are there keep theirs."
+            "`mysql/schema.sql` changes the form of new tables; those that are there keep theirs."
         )
     return " ".join(found)
 
@@ -202,15 +202,16 @@ def _parts(review: Review, happening: Sequence[Effect]) -> Iterator[Block]:
 def _sizes(review: Review) -> Iterator[Block]:
     yield Heading(2, "Sizes")
     rows = [
-        (code(name), *_before_after(_count_text, was, will), *_before_after(_each, was, will))
+        (code(name), *_before_after(_many, was, will), *_before_after(_each, was, will))
         for name, was, will in _pairs(review)
     ]
     head = ("part", "instances before", "after", "each before", "each after")
     yield Table(head, tuple(rows), numbers=(1, 2))
 
 
-def _before_after(text: object, was: Size | None, will: Size | None) -> tuple[str, str]:
-    assert callable(text)
+def _before_after(
+    text: Callable[[Size], str], was: Size | None, will: Size | None
+) -> tuple[str, str]:
     old, new = (text(size) if size else "–" for size in (was, will))
     return old, "the same" if was and will and old == new else new
 
@@ -227,11 +228,14 @@ def _cost(review: Review) -> Iterator[Block]:
     old, new = _totals(review)
     rows.append(("all", _money(old), _money(new), _difference(old, new)))
     yield Table(("part", "before", "after", "difference"), tuple(rows), numbers=(1, 2, 3))
-    yield Paragraph(
-        "By the prices in `stacks/prices.yaml`, which are an example to be edited: CPU and memory "
-        "that is asked for by what always runs, and storage. Both sides are at the same prices. "
-        "Where an autoscaler decides, from the fewest instances to the most."
+    about = (
+        "By the prices in `stacks/prices.yaml`, an example that is to be edited: CPU and memory "
+        "of what always runs, and storage as the stack file asks for it. Both sides are at the "
+        "prices of this change."
     )
+    if any(size.least != size.most for pair in _pairs(review) for size in pair[1:] if size):
+        about += " Where an autoscaler decides, from the fewest instances to the most."
+    yield Paragraph(about)
 
 
 def _cost_short(review: Review) -> str:
@@ -356,7 +360,7 @@ def _files(review: Review) -> Iterator[Block]:
     yield Heading(2, "Rendered files")
     yield Paragraph(
         f"What the services will read, as it is made of the stack file and the templates: "
-        f"{_count(len(changed), 'file')} of {len({*before, *after})} differ. Long ones are "
+        f"{_count(len(changed), 'file')} of {len({*before, *after})} {'differs' if len(changed) == 1 else 'differ'}. Long ones are "
         f"shortened; all of it is shown by {code(f'crm render {review.stack} -o DIR')} on both "
         "sides, and a diff of the two folders."
     )
@@ -369,16 +373,12 @@ def _files(review: Review) -> Iterator[Block]:
 def _pairs(review: Review) -> Iterator[tuple[str, Size | None, Size | None]]:
     before = {s.name: s for s in (review.before.sizes if review.before else ())}
     after = {s.name: s for s in (review.after.sizes if review.after else ())}
-    for name in {**after, **before}:
+    for name in effects.in_order({**after, **before}):
         yield name, before.get(name), after.get(name)
 
 
 def _many(size: Size) -> str:
     return str(size.most) if size.least == size.most else f"{size.least} to {size.most}"
-
-
-def _count_text(size: Size) -> str:
-    return _many(size)
 
 
 def _each(size: Size) -> str:

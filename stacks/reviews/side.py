@@ -1,7 +1,7 @@
 """One side of a review, described by its own code.
 
-``python -m stacks.reviews.side STACK DAY FILE`` writes it as JSON, so that another checkout's stack is
-rendered by the templates and the code of that checkout.
+``python -m stacks.reviews.side STACK DAY FILE`` writes it as JSON, so that another checkout's stack
+is rendered by the templates and the code of that checkout.
 """
 
 from __future__ import annotations
