@@ -21,9 +21,13 @@ _AWAY = {
     "edge": "Nobody gets in for the seconds until the new one listens.",
     "database": "Until each answers again, requests for its customers fail.",
     "cache": "Until it answers again, the database is asked instead.",
+    "backup": "No backup is made meanwhile.",
+    "partitions": "Partitions are looked after once it is back.",
 }
 """What it means that an instance is stopped before its successor starts."""
-_DATA = {"database": " It starts again on the same data.", "cache": ""}
+_NEEDED = ("edge", "app", "database")
+"""What requests fail without."""
+_DATA = {"database": " Each starts again on the data it has."}
 _RUNS = ("Container", "Deployment", "StatefulSet")
 _JOBS = ("Job", "CronJob")
 
@@ -81,20 +85,21 @@ def _running(name: str, steps: Steps) -> tuple[str, str, bool] | None:
         )
     if beside:
         verdicts.append("replaced without a gap")
+        which = "the new one" if len(beside) == 1 else "one after the other, each new one"
         texts.append(
-            f"{_names(beside)}: each new one answers before the old one stops, "
-            "one after the other, so that requests go on being answered."
+            f"{_names(beside)}: {which} answers before the old one stops, so that requests go on "
+            "being answered."
         )
+    if came or went:
+        verdicts.append("gets other instances" if came and went else "grows" if came else "shrinks")
     if came:
-        verdicts.append("grows")
         texts.append(f"Starts: {_names(came)}.")
     if went:
-        verdicts.append("shrinks")
         texts.append(f"Stops for good: {_names(went)}.")
     untouched = [s for s in runs if s not in (*came, *went, *first, *beside)]
     if untouched:
         texts.append(f"Untouched: {_names(untouched)}.")
-    return ", ".join(verdicts), " ".join(texts), bool(first)
+    return ", ".join(verdicts), " ".join(texts), bool(first) and name in _NEEDED
 
 
 def _job(name: str, steps: Steps) -> tuple[str, str, bool] | None:

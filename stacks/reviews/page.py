@@ -15,7 +15,7 @@ from stacks.reviews.prices import Prices
 from stacks.reviews.side import Side, Size
 from stacks.reviews.steps import Step, Steps
 
-_ROWS = 200
+_ROWS = 120
 _OPS = {
     "create": ("added", "added"),
     "update": ("changed", "changed in place"),
@@ -86,8 +86,18 @@ def _short(review: Review, happening: Sequence[Effect]) -> Iterator[tuple[str, s
 
 def _refusal(review: Review) -> str:
     before, after = review.before, review.after
-    if before is None or after is None:
+    if after is None:
         return ""
+    if before is not None and (reason := _misfit(before, after) or plain(review.steps.refusal)):
+        return reason
+    bad = sum(finding.level == "mandatory" for finding in after.findings)
+    return (
+        f"Policies do not allow it: {_count(bad, 'mandatory finding')}, see below." if bad else ""
+    )
+
+
+def _misfit(before: Side, after: Side) -> str:
+    """Why a deployment of the one cannot become one of the other."""
     if before.target != after.target:
         return (
             f"The stack is on {code(before.target)} and this change moves it to "
@@ -98,11 +108,11 @@ def _refusal(review: Review) -> str:
     if was and will and was != will:
         moved = sum(move.count for move in shard_map.moves(was, will))
         return (
-            f"With {len(will)} database shards in the place of {len(was)}, {moved} of "
-            f"{shard_map.BUCKETS} parts of the customers would be looked for on another server, "
-            "and nothing moves them."
+            f"The database would have {_count(len(will), 'shard')} in the place of {len(was)}: "
+            f"{moved} of {shard_map.BUCKETS} parts of the customers would be looked for on another "
+            "server, and nothing moves them."
         )
-    return plain(review.steps.refusal)
+    return ""
 
 
 def _what(review: Review) -> str:
@@ -113,9 +123,12 @@ def _what(review: Review) -> str:
         return "this stack is removed from the project."
     found = [_resized(was, will) for _, was, will in _pairs(review) if was != will]
     files = len(diffs.changed(before.files, after.files))
+    others = {step.workload for step in review.steps.all if step.has_other_image}
+    if others:
+        found += [f"another image for {_listed(effects.in_order(others))}"]
     found += [f"{_count(files, 'rendered file')} of its configuration"] if files else []
     if not found and not _changes(review.steps):
-        return "nothing, for this stack."
+        return "nothing of what runs, for this stack."
     return "; ".join(found or [_count(len(_changes(review.steps)), "resource")]) + "."
 
 
@@ -141,7 +154,7 @@ def _runs(happening: Sequence[Effect]) -> str:
     told = "; ".join(f"{code(e.workload)} {_verb(e.verdict)}" for e in touched)
     rest = [e for e in happening if e.verdict == "untouched"]
     return f"{told}. " + (
-        f"Untouched: {', '.join(code(e.workload) for e in rest)}." if rest else "All is touched."
+        f"Untouched: {_listed([e.workload for e in rest])}." if rest else "All is touched."
     )
 
 
@@ -151,9 +164,9 @@ def _verb(verdict: str) -> str:
 
 
 def _interruption(happening: Sequence[Effect]) -> str:
-    away = [code(effect.workload) for effect in happening if effect.is_away]
+    away = [effect.workload for effect in happening if effect.is_away]
     if away:
-        return f"yes, short: {' and '.join(away)} must stop before starting again (see below)."
+        return f"yes, short: {_listed(away)} must stop before starting again (see below)."
     return "none is to be expected."
 
 
@@ -170,14 +183,14 @@ def _data(review: Review, happening: Sequence[Effect]) -> str:
         return (
             f"starts empty, on {_count(len(new), 'new volume')}." if new else "is kept elsewhere."
         )
-    found = [f"new, empty volumes: {', '.join(map(code, new))}."] if new else []
+    if _refusal(review):
+        return "not touched, since the change is refused."
+    found = [f"new, empty volumes: {_listed(new)}."] if new else []
     database = next((e for e in happening if e.workload == "database"), None)
     if database and database.is_away:
         found.append("stays; the database starts again on the volumes it has.")
-    elif not _refusal(review):
-        found.append("not touched.")
     else:
-        found.append("not touched, since the change is refused.")
+        found.append("what is there is not touched." if new else "not touched.")
     if "mysql/schema.sql" in diffs.changed(review.before.files, review.after.files):
         found.append(
             "`mysql/schema.sql` changes the form of new tables; those that are there keep theirs."
@@ -289,15 +302,12 @@ def _policies_short(review: Review) -> str:
         return "nothing is left to judge."
     new, gone, _ = _judged(review)
     bad = sum(finding.level == "mandatory" for finding in review.after.findings)
-    if bad:
-        fresh = f", {len(new)} of all findings new with this change" if review.before else ""
-        return (
-            f"{_count(bad, 'finding')} that {code('crm up')} refuses before it touches anything"
-            f"{fresh}."
-        )
-    if new:
-        return f"{_count(len(new), 'new finding')}, advisory; nothing is stopped."
-    return "no new finding." + (f" {len(gone)} are gone." if gone else "")
+    told = [_count(len(new), "new finding") if new else "no new finding"]
+    told += [f"{len(gone)} of before gone"] if gone else []
+    told += (
+        [f"{bad} mandatory, which stop {code('crm up')} before it touches anything"] if bad else []
+    )
+    return f"{', '.join(told)}."
 
 
 def _policies(review: Review) -> Iterator[Block]:
@@ -337,7 +347,7 @@ def _resources(review: Review) -> Iterator[Block]:
     told = [f"{counts[op]} {word}" for op, (word, _) in _OPS.items()]
     yield Paragraph(f"{', '.join(told)}, {counts['same']} unchanged.")
     rows = [
-        (_OPS[s.op][1], s.kind, code(s.name), ", ".join(map(code, s.changed[:6])) or "–")
+        (_OPS[s.op][1], s.kind, code(s.name), ", ".join(map(code, s.changed[:4])) or "–")
         for s in changes
     ]
     table = Table(("it is", "kind", "name", "because of"), tuple(rows[:_ROWS]))
@@ -359,10 +369,10 @@ def _files(review: Review) -> Iterator[Block]:
         return
     yield Heading(2, "Rendered files")
     yield Paragraph(
-        f"What the services will read, as it is made of the stack file and the templates: "
-        f"{_count(len(changed), 'file')} of {len({*before, *after})} {'differs' if len(changed) == 1 else 'differ'}. Long ones are "
-        f"shortened; all of it is shown by {code(f'crm render {review.stack} -o DIR')} on both "
-        "sides, and a diff of the two folders."
+        "What the services will read, as it is made of the stack file and the templates. "
+        f"Of {_count(len({*before, *after}), 'file')}, {len(changed)} will be other than before. "
+        f"Long ones are shortened; all of it is shown by {code(f'crm render {review.stack} -o DIR')}"
+        " on both sides, and a diff of the two folders."
     )
     yield from diffs.blocks(before, after)
 
@@ -378,7 +388,7 @@ def _pairs(review: Review) -> Iterator[tuple[str, Size | None, Size | None]]:
 
 
 def _many(size: Size) -> str:
-    return str(size.most) if size.least == size.most else f"{size.least} to {size.most}"
+    return str(size.most) if size.least == size.most else f"{size.least}–{size.most}"
 
 
 def _each(size: Size) -> str:
@@ -388,6 +398,10 @@ def _each(size: Size) -> str:
 
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(map(code, names))
 
 
 def _no_side() -> Side:

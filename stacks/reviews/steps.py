@@ -36,6 +36,13 @@ class Step(msgspec.Struct, frozen=True):
     first: bool = False
     is_data: bool = False
 
+    @property
+    def has_other_image(self) -> bool:
+        """Whether what runs is another program."""
+        return bool(self.workload) and any(
+            path == "image" or path.endswith("].image") for path in self.changed
+        )
+
 
 class Steps(msgspec.Struct, frozen=True):
     """All steps, in the order of the program; ``refusal`` is why there are no more of them."""
