@@ -8,7 +8,8 @@ from pathlib import Path
 
 from stacks.errors import CrmError
 from stacks.reviews import blocks, other, prices, side, steps
-from stacks.reviews.page import Review, page
+from stacks.reviews.model import Review
+from stacks.reviews.page import page
 
 
 def run(stack: str, against: str, form: str, file: Path | None) -> int:

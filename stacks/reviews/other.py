@@ -21,9 +21,9 @@ from stacks.reviews import side
 from stacks.reviews.side import Side
 
 OLDER = (
-    "the project's code there cannot describe a stack for this page; it is older than that, or too "
-    "different. So its stack file was read with the code and the templates of this change, and what "
-    "changes in those does not show here."
+    "the project's code there cannot describe a stack for this page: it is older, or too "
+    "different. So its stack file was read with the code and the templates of this change, and "
+    "what changes in those does not show here."
 )
 
 

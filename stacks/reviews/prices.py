@@ -36,7 +36,9 @@ class Prices(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def month(self, size: Size, count: int) -> float:
         """What so many instances of ``size`` cost in a month."""
         hour = size.cpus * self.cpu_hour + size.memory_mib / 1024 * self.memory_gib_hour
-        return count * (hour * self.hours_per_month + size.storage_gib * self.storage_gib_month)
+        each = hour * self.hours_per_month + size.storage_gib * self.storage_gib_month
+        # To the cent, so that sums are those of what is shown.
+        return round(count * each, 2)
 
 
 def load(path: Path = PRICES) -> Prices:
