@@ -101,9 +101,9 @@ def _cost(review: Review) -> Iterator[Block]:
     rows.append(("all", money(old), money(new), difference(old, new)))
     yield Table(("part", "before", "after", "difference"), tuple(rows), numbers=(1, 2, 3))
     about = (
-        "By the prices in `stacks/prices.yaml`, which come as an example and are yours to edit: CPU "
-        "and memory of what always runs, and storage as the stack file asks for it. Both sides are "
-        "at the prices of this change."
+        "By the prices in `stacks/prices.yaml`, which come as an example and are yours to edit: "
+        "CPU and memory of what always runs, and storage as the stack file asks for it. Both sides "
+        "are at the prices of this change."
     )
     if any(size.least != size.most for pair in pairs(review) for size in pair[1:] if size):
         about += " Where an autoscaler decides, from the fewest instances to the most."
