@@ -138,19 +138,22 @@ def _data(review: Review, happening: Sequence[Effect]) -> str:
         return f"starts empty, on {count(len(new), 'new volume')}." if new else "is kept elsewhere."
     if refusal(review):
         return "not touched, since the change is refused."
-    found = [f"new, empty volumes: {listed(new)}."] if new else []
     grown = [step.name for step in data if step.op == "update"]
-    found += [f"volumes changed in place: {listed(grown)}."] if grown else []
-    database = next((e for e in happening if e.workload == "database"), None)
-    if database and database.is_away:
-        found.append("stays; the database starts again on the volumes it has.")
+    found = [f"new, empty volumes come: {listed(new)}."] if new else []
+    found += [f"volumes change in place: {listed(grown)}."] if grown else []
+    stay = "what is there is kept" if found else "kept"
+    is_away = any(effect.workload == "database" and effect.is_away for effect in happening)
+    if is_away:
+        found.append(f"{stay}; the database starts again on the volumes it has.")
     else:
-        found.append("not touched." if not found else "what is there is not touched.")
+        found.append(f"{stay[:-4]}not touched.")
     if "mysql/schema.sql" in diffs.changed(review.before.files, review.after.files):
         found.append(
             "`mysql/schema.sql` changes the form of new tables; those that are there keep theirs."
         )
-    return " ".join(found)
+    return " ".join(
+        text[0].upper() + text[1:] if place else text for place, text in enumerate(found)
+    )
 
 
 def _cost_short(review: Review) -> str:

@@ -1,0 +1,70 @@
+"""The workflows that people copy: what they call exists, and no secret is on a command line."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import yaml
+
+from stacks import cli
+from stacks.paths import ROOT
+
+FILES = sorted((ROOT / "docs" / "ci").glob("*.yml"))
+
+
+def scripts(node: Any) -> Iterator[str]:
+    """The shell of each step."""
+    if isinstance(node, dict):
+        for key, value in node.items():
+            if key in ("run", "script", "before_script"):
+                yield from [value] if isinstance(value, str) else value
+            else:
+                yield from scripts(value)
+    elif isinstance(node, list):
+        for item in node:
+            yield from scripts(item)
+
+
+def text(name: str) -> str:
+    return (ROOT / "docs" / "ci" / name).read_text(encoding="utf-8")
+
+
+def commands(name: str) -> list[list[str]]:
+    """Every call of `crm`, as words."""
+    lines = "\n".join(scripts(yaml.safe_load(text(name)))).splitlines()
+    return [shlex.split(line.strip())[1:] for line in lines if line.strip().startswith("crm ")]
+
+
+def test_there_is_one_for_each_host() -> None:
+    assert [path.name for path in FILES] == ["github-actions.yml", "gitlab-ci.yml"]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_crm_understands_what_is_called(path: Any) -> None:
+    found = commands(path.name)
+    assert {words[0] for words in found} == {"render", "check", "review"}
+    for words in found:
+        cli._parser().parse_args(words)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_secrets_are_on_no_command_line(path: Any) -> None:
+    for script in scripts(yaml.safe_load(text(path.name))):
+        assert not re.search(r"(secrets|github)\.\w*token", script, re.IGNORECASE)
+        for line in script.splitlines():
+            if "_TOKEN" in line:
+                # Shells do these two by themselves.
+                assert line.strip().startswith(("if [ ", "printf ")), line
+
+
+def test_github_gives_no_rights_to_what_a_stranger_sends() -> None:
+    found = yaml.safe_load(text("github-actions.yml"))
+    # YAML 1.1 reads the key `on` as true.
+    assert list(found[True]) == ["pull_request"]
+    assert found["permissions"] == {"contents": "read", "pull-requests": "write"}
+    for script in scripts(found):
+        assert "${{" not in script, "values of a pull request come as variables, never as shell"
