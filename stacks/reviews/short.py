@@ -151,9 +151,7 @@ def _data(review: Review, happening: Sequence[Effect]) -> str:
         found.append(
             "`mysql/schema.sql` changes the form of new tables; those that are there keep theirs."
         )
-    return " ".join(
-        text[0].upper() + text[1:] if place else text for place, text in enumerate(found)
-    )
+    return " ".join([found[0], *(text[0].upper() + text[1:] for text in found[1:])])
 
 
 def _cost_short(review: Review) -> str:

@@ -75,7 +75,7 @@ def test_more_replicas_are_started_and_the_edge_reloads(checkout: Project) -> No
         "What runs": "`edge` reloads; `app` grows. Untouched: `database`, `schema`, `cache`.",
         "Interruption": "none is to be expected.",
         "Data": "not touched.",
-        "Cost": "113.58 → 148.62 EUR a month (+35.04), by the prices in `stacks/prices.yaml`.",
+        "Cost": "113.57 → 148.61 EUR a month (+35.04), by the prices in `stacks/prices.yaml`.",
         "Policies": "no new finding.",
     }
     assert found.part("app") == (

@@ -9,8 +9,7 @@ from typing import Any
 
 import msgspec
 
-from stacks import plan, stack_file
-from stacks.embedded.state import Resource
+from stacks import declared, plan, stack_file
 from stacks.reviews import effects, side, steps
 from stacks.reviews.effects import Effect
 from stacks.reviews.side import Side
@@ -62,11 +61,7 @@ def test_description_holds_no_secret_and_nothing_unknown() -> None:
         assert "04da6b54-80e4-46f7-96ec-b56ff0331ba9" not in text
         made = [r for r in deployed(stack).resources if r.type.endswith(":GeneratedSecret")]
         assert made
-        assert {_value(resource) for resource in made} == {"made"}
-
-
-def _value(resource: Resource) -> str:
-    return str(resource.outputs["value"]["value"])
+        assert {resource.outputs["value"] for resource in made} == {"made"}
 
 
 def test_pods_of_a_stateful_set_stop_first_and_those_of_a_deployment_do_not() -> None:
@@ -128,12 +123,9 @@ def test_self_made_certificate_is_made_anew_for_another_host_alone() -> None:
         wanted = {**config, "edge": {**edge, "tls": {"hosts": [host]}}}
         return plan.make("dev", stack_file.parse(wanted, "dev"))
 
-    before = side._deployed(planned("a.example.com"), list(_registered(planned("a.example.com"))))
+    first = planned("a.example.com")
+    before = side._deployed(first, list(declared.resources(first)))
     same = steps.between("dev", before, planned("a.example.com"))
     assert {step.op for step in same.all} == {"same"}
     other = steps.between("dev", before, planned("b.example.com"))
     assert "edge-certificate" in every(other, lambda step: step.op == "update")
-
-
-def _registered(planned: plan.Plan) -> list[Resource]:
-    return list(side.declared.resources(planned))

@@ -31,7 +31,7 @@ def test_markdown_shows_what_files_hold_as_it_is() -> None:
 
 
 def test_html_shows_what_files_hold_as_it_is() -> None:
-    page = [
+    page: list[blocks.Block] = [
         Heading(1, code(EVIL)),
         Facts(((blocks.plain(EVIL), EVIL),)),
         Folded(EVIL, (Diff((f"+{EVIL}",)), Table((EVIL,), ((EVIL,),), numbers=(0,)))),
@@ -39,7 +39,7 @@ def test_html_shows_what_files_hold_as_it_is() -> None:
     shown = blocks.html(page, EVIL)
     assert "<img" not in shown
     assert "<script" not in shown
-    assert shown.count("&lt;img src=x onerror=alert(1)&gt;") == 7
+    assert shown.count("&lt;img src=x onerror=alert(1)&gt;") == 8
     assert "default-src 'none'" in shown
 
 
