@@ -25,8 +25,8 @@ _AWAY = {
     "partitions": "Partitions are looked after once it is back.",
 }
 """What it means that an instance is stopped before its successor starts."""
-_NEEDED = ("edge", "app", "database")
-"""What requests fail without."""
+_HELPERS = ("backup", "cache", "partitions")
+"""What requests are answered without."""
 _DATA = {"database": " Each starts again on the data it has."}
 _RUNS = ("Container", "Deployment", "StatefulSet")
 _JOBS = ("Job", "CronJob")
@@ -86,10 +86,8 @@ def _running(name: str, steps: Steps) -> tuple[str, str, bool] | None:
     if beside:
         verdicts.append("replaced without a gap")
         which = "the new one" if len(beside) == 1 else "one after the other, each new one"
-        texts.append(
-            f"{_names(beside)}: {which} answers before the old one stops, so that requests go on "
-            "being answered."
-        )
+        texts.append(f"{_names(beside)}: {which} is ready before the old one stops.")
+        texts += ["Requests go on being answered."] if name not in _HELPERS else []
     if came or went:
         verdicts.append("gets other instances" if came and went else "grows" if came else "shrinks")
     if came:
@@ -99,7 +97,7 @@ def _running(name: str, steps: Steps) -> tuple[str, str, bool] | None:
     untouched = [s for s in runs if s not in (*came, *went, *first, *beside)]
     if untouched:
         texts.append(f"Untouched: {_names(untouched)}.")
-    return ", ".join(verdicts), " ".join(texts), bool(first) and name in _NEEDED
+    return ", ".join(verdicts), " ".join(texts), bool(first) and name not in _HELPERS
 
 
 def _job(name: str, steps: Steps) -> tuple[str, str, bool] | None:

@@ -67,7 +67,7 @@ def describe(stack: str, commit: str, day: date) -> tuple[Side | None, str]:
             raise CrmError(f"at {commit[:12]}: {lines[-1] if lines else 'cannot be described'}")
         try:
             return msgspec.json.decode(written.read_bytes(), type=Side), ""
-        except msgspec.ValidationError:
+        except msgspec.DecodeError:
             return _by_this_code(stack, commit, day, folder)
 
 

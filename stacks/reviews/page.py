@@ -54,7 +54,7 @@ def _about(review: Review) -> str:
     how = f"{what} with {code(f'crm up {review.stack}')}"
     if review.before is None:
         return f"{how}. It is new: there it has no stack file."
-    return f"{how} over what the other one deployed. Nothing was asked of what really runs."
+    return f"{how} over what the other one deployed. What really runs was not looked at."
 
 
 # --- What happens to each part -------------------------------------------------------------------

@@ -23,6 +23,9 @@ from stacks.reviews.model import (
 )
 from stacks.reviews.side import Side, Size
 
+_NAMED = 3
+"""So many files are named in short."""
+
 
 def facts(review: Review, happening: Sequence[Effect]) -> Iterator[tuple[str, str]]:
     """What is said in short, each with the word for it."""
@@ -77,11 +80,13 @@ def _what(review: Review) -> str:
     if after is None:
         return "this stack is removed from the project."
     found = [_resized(was, will) for _, was, will in pairs(review) if was != will]
-    files = len(diffs.changed(before.files, after.files))
+    files = diffs.changed(before.files, after.files)
     others = {step.workload for step in review.steps.all if step.has_other_image}
     if others:
         found += [f"another image for {listed(effects.in_order(others))}"]
-    found += [f"{count(files, 'rendered file')} of its configuration"] if files else []
+    if files:
+        named = len(files) <= _NAMED
+        found.append(f"rendered files: {listed(files) if named else len(files)}")
     if not found and not changes(review.steps):
         return "nothing of what runs, for this stack."
     return "; ".join(found or [count(len(changes(review.steps)), "resource")]) + "."

@@ -71,7 +71,8 @@ def test_more_replicas_are_started_and_the_edge_reloads(checkout: Project) -> No
     checkout.edit(HORIZONTAL, "replicas: 3", "replicas: 6")
     found = page(checkout, "horizontal")
     assert found.facts == {
-        "What changes": "`app` goes from 3 to 6 instances; 2 rendered files of its configuration.",
+        "What changes": "`app` goes from 3 to 6 instances; "
+        "rendered files: `haproxy/haproxy.cfg`, `summary.md`.",
         "What runs": "`edge` reloads; `app` grows. Untouched: `database`, `schema`, `cache`.",
         "Interruption": "none is to be expected.",
         "Data": "not touched.",
@@ -115,7 +116,7 @@ def test_more_memory_restarts_the_database_over_its_data(checkout: Project) -> N
 def test_edited_template_reloads_the_edge_alone(checkout: Project) -> None:
     checkout.edit("templates/haproxy/haproxy.cfg.j2", "send meth GET", "send meth HEAD")
     found = page(checkout, "horizontal")
-    assert found.facts["What changes"] == "1 rendered file of its configuration."
+    assert found.facts["What changes"] == "rendered files: `haproxy/haproxy.cfg`."
     assert found.part("edge").startswith("reloads | ")
     for name in ("app", "database", "schema", "cache"):
         assert found.part(name) == UNTOUCHED
