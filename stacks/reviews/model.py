@@ -76,9 +76,15 @@ def judged(review: Review) -> tuple[list[Finding], list[Finding], list[Finding]]
     """Policies' findings that are new, gone, and there on both sides."""
     before = review.before.findings if review.before else ()
     after = review.after.findings if review.after else ()
-    new = [finding for finding in after if finding not in before]
-    gone = [finding for finding in before if finding not in after]
-    return new, gone, [finding for finding in after if finding in before]
+    old, fresh = set(map(_said, before)), set(map(_said, after))
+    new = [finding for finding in after if _said(finding) not in old]
+    gone = [finding for finding in before if _said(finding) not in fresh]
+    return new, gone, [finding for finding in after if _said(finding) in old]
+
+
+def _said(finding: Finding) -> tuple[str, ...]:
+    """What makes it the same finding on both sides, wherever in a file it may have moved."""
+    return finding.level, finding.rule, finding.resource, finding.what
 
 
 def money(cost: Range) -> str:

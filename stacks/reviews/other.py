@@ -62,12 +62,12 @@ def describe(stack: str, commit: str, day: date) -> tuple[Side | None, str]:
             capture_output=True,
             check=False,
         )
-        if run.returncode:
-            lines = run.stderr.decode(errors="replace").strip().splitlines()
-            raise CrmError(f"at {commit[:12]}: {lines[-1] if lines else 'cannot be described'}")
+        if run.returncode == side.REFUSED:
+            raise CrmError(f"at {commit[:12]}: {run.stderr.decode(errors='replace').strip()}")
         try:
             return msgspec.json.decode(written.read_bytes(), type=Side), ""
-        except msgspec.DecodeError:
+        except (OSError, msgspec.DecodeError):
+            # Other packages than are installed now, or other words for what it is.
             return _by_this_code(stack, commit, day, folder)
 
 

@@ -123,13 +123,17 @@ def _made(resource: Resource) -> Resource:
     return msgspec.structs.replace(resource, outputs=outputs)
 
 
+REFUSED = 3
+"""The exit code for a stack file that is wrong; whatever else went wrong ends as Python ends."""
+
+
 def main(stack: str, day: str, file: str) -> int:
     """Write the description; returns the exit code."""
     try:
         side, _ = describe(stack, date.fromisoformat(day))
     except CrmError as error:
         print(error, file=sys.stderr)
-        return 1
+        return REFUSED
     Path(file).write_bytes(msgspec.json.encode(side))
     return 0
 

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from stacks.errors import CrmError
-from stacks.paths import PRICES
 from stacks.reviews import blocks, diffs, prices
 from stacks.reviews.blocks import Diff, Facts, Folded, Heading, Paragraph, Table, code
 from stacks.reviews.side import Size
@@ -94,15 +93,24 @@ def test_month_costs_what_is_asked_for() -> None:
 
 
 def test_file_of_prices_that_is_shipped_is_right() -> None:
-    assert prices.load().currency == "EUR"
+    assert prices.load().hours_per_month > 0
+
+
+PRICES = """\
+currency: EUR
+cpu_hour: 0.03
+memory_gib_hour: 0.004
+storage_gib_month: 0.09
+hours_per_month: 730
+"""
 
 
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("0.03 ", "-1 ", "cpu_hour: -1 is not allowed; write a number, 0 or more, such as 0.03"),
-        ("0.03 ", "cheap ", "cpu_hour: 'cheap' is not allowed; write a number, 0 or more"),
-        ("0.03 ", ".nan ", "cpu_hour: nan is not allowed; write a number, 0 or more"),
+        ("0.03", "-1", "cpu_hour: -1 is not allowed; write a number, 0 or more, such as 0.03"),
+        ("0.03", "cheap", "cpu_hour: 'cheap' is not allowed; write a number, 0 or more"),
+        ("0.03", ".nan", "cpu_hour: nan is not allowed; write a number, 0 or more"),
         ("EUR", "euro", "currency: 'euro' is not allowed; write three capital letters, such as"),
         ("730", "0", "hours_per_month: 0 is not allowed; write a number above 0, 744 at most"),
         ("cpu_hour", "cpu_hours", "cpu_hours: there is no such key; write currency, cpu_hour, "),
@@ -113,9 +121,8 @@ def test_file_of_prices_that_is_shipped_is_right() -> None:
 def test_wrong_price_is_refused_with_its_key(tmp_path: Path, old: str, new: str, said: str) -> None:
     path = tmp_path / "stacks" / "prices.yaml"
     path.parent.mkdir()
-    text = PRICES.read_text()
-    assert old in text
-    path.write_text(text.replace(old, new, 1))
+    assert old in PRICES
+    path.write_text(PRICES.replace(old, new, 1))
     with pytest.raises(CrmError) as error:
         prices.load(path)
     assert str(error.value).startswith(f"stacks/prices.yaml: {said}")
