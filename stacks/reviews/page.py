@@ -29,12 +29,17 @@ _ROWS = 120
 def page(review: Review) -> list[Block]:
     """All of it, the same for the same files."""
     happening = effects.of(review.steps)
-    return [
+    first: list[Block] = [
         Heading(1, f"What changes for {code(review.stack)}"),
         Paragraph(_about(review)),
         *(Paragraph(f"Note: {note}") for note in review.notes),
         Heading(2, "In short"),
         Facts(tuple(short.facts(review, happening))),
+    ]
+    if _stays(review):
+        return first
+    return [
+        *first,
         *_parts(review, happening),
         *_sizes(review),
         *_cost(review),
@@ -42,6 +47,16 @@ def page(review: Review) -> list[Block]:
         *_resources(review),
         *_files(review),
     ]
+
+
+def _stays(review: Review) -> bool:
+    """Whether there is nothing more to tell."""
+    if review.before is None or review.after is None or changes(review.steps):
+        return False
+    new, gone, _ = judged(review)
+    files = diffs.changed(review.before.files, review.after.files)
+    is_same = review.before.sizes == review.after.sizes
+    return is_same and not (new or gone or files or review.steps.refusal)
 
 
 def _about(review: Review) -> str:

@@ -70,13 +70,14 @@ def page(project: Project, stack: str) -> Page:
 def test_more_replicas_are_started_and_the_edge_reloads(checkout: Project) -> None:
     checkout.edit(HORIZONTAL, "replicas: 3", "replicas: 6")
     found = page(checkout, "horizontal")
-    cost = found.facts.pop("Cost")
+    short = found.facts
+    cost = short.pop("Cost")
     assert re.fullmatch(
         r"\d+\.\d\d → \d+\.\d\d [A-Z]{3} a month \(\+\d+\.\d\d\), by the prices in "
         r"`stacks/prices.yaml`\.",
         cost,
     )
-    assert found.facts == {
+    assert short == {
         "What changes": "`app` goes from 3 to 6 instances; "
         "rendered files: `haproxy/haproxy.cfg`, `summary.md`.",
         "What runs": "`edge` reloads; `app` grows. Untouched: `database`, `schema`, `cache`.",
@@ -190,6 +191,15 @@ def test_older_code_is_not_asked_and_the_page_says_so(checkout: Project) -> None
     assert "\nNote: the project's code there cannot describe a stack for this page: " in run.out
     assert "\n- **What changes:** `app` goes from 3 to 4 instances; " in run.out
     assert "meth GET" not in run.out
+
+
+def test_page_of_a_stack_that_stays_as_it_is_ends_early(checkout: Project) -> None:
+    checkout.edit(HORIZONTAL, "replicas: 3", "replicas: 4")
+    found = page(checkout, "dev")
+    assert found.facts["What changes"] == "nothing of what runs, for this stack."
+    assert found.facts["What runs"] == "everything goes on as it is."
+    assert "\n## In short\n" in found.text
+    assert found.text.count("\n## ") == 1
 
 
 # --- Refusals ------------------------------------------------------------------------------------
