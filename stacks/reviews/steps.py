@@ -63,7 +63,6 @@ def between(stack: str, before: Sequence[Resource], planned: Plan | None) -> Ste
     handlers = _Handlers()
     deployment = Deployment(state, handlers.of, told.append, None)
     handlers.deployment = deployment
-    known = {resource.urn: resource for resource in before}
     refusal = ""
     try:
         if planned is None:
@@ -74,11 +73,10 @@ def between(stack: str, before: Sequence[Resource], planned: Plan | None) -> Ste
             deployment.delete([r for r in resources if r.urn not in kept])
         else:
             declared.register(planned, deployment)
-            known |= {resource.urn: resource for resource in state.registered.values()}
-            deployment.delete(deployment.state.earlier)
+            deployment.delete(state.earlier)
     except CrmError as error:
         refusal = str(error)
-    known |= state.registered
+    known = {**{resource.urn: resource for resource in before}, **state.registered}
     return Steps(_steps(told, known), refusal)
 
 
