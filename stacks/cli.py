@@ -88,6 +88,15 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--json", action="store_true", help="with --sql: one JSON object")
     check.set_defaults(run=_check, usage=check.error)
 
+    review = verbs.add_parser("review", help="what a change means for a stack, on one page")
+    review.add_argument("stack")
+    review.add_argument(
+        "--against", required=True, metavar="REF", help="what to compare with, such as origin/main"
+    )
+    review.add_argument("--format", choices=("markdown", "html"), default="markdown")
+    review.add_argument("-o", dest="file", type=Path, help="the file (default: standard output)")
+    review.set_defaults(run=_review)
+
     partitions = verbs.add_parser(
         "partitions", help="what a stack's range partitions need: said, or done"
     )
@@ -215,6 +224,12 @@ def _check(options: argparse.Namespace) -> int:
     from stacks import check
 
     return check.run(options.stack)
+
+
+def _review(options: argparse.Namespace) -> int:
+    from stacks.reviews import command
+
+    return command.run(options.stack, options.against, options.format, options.file)
 
 
 def _partitions(options: argparse.Namespace) -> int:

@@ -57,6 +57,14 @@ class _Nothing:
 
 def resources(plan: Plan) -> Sequence[Resource]:
     """Everything that ``plan`` would register, as Pulumi gets it: secrets marked, unknowns too."""
+    # Nothing is encrypted: a plan is not kept.
+    state = State(plan.stack, cast(Crypter, None), [])
+    register(plan, Deployment(state, lambda *_: _Nothing(), lambda _: None, None))
+    return list(state)
+
+
+def register(plan: Plan, deployment: Deployment) -> None:
+    """Hand all that ``plan`` declares to ``deployment``, which is to make nothing of it."""
     workloads = tiers.workloads(plan, render.Renderer().tree(plan), images.app_reference(ROOT))
     names = [name for name, reference in plan.secrets.items() if reference is not None]
     if plan.kubernetes.pull_secret is not None:
@@ -68,9 +76,6 @@ def resources(plan: Plan) -> Sequence[Resource]:
         secrets = {name: pulumi.Output.secret(_GIVEN) for name in names}
         choice.deploy(plan, workloads, secrets, present=())
 
-    # Nothing is encrypted: a plan is not kept.
-    state = State(plan.stack, cast(Crypter, None), [])
-    deployment = Deployment(state, lambda *_: _Nothing(), lambda _: None, None)
     before = os.environ.get("PULUMI_CONFIG")
     try:
         run_program(Path(__file__).parent, Monitor(deployment, {}, []), program)
@@ -79,4 +84,3 @@ def resources(plan: Plan) -> Sequence[Resource]:
         os.environ.pop("PULUMI_CONFIG", None)
         if before is not None:
             os.environ["PULUMI_CONFIG"] = before
-    return list(state)

@@ -6,6 +6,7 @@ ROOT = Path(__file__).resolve().parent.parent
 STACK_FILES = ROOT / "stacks" / "config"
 TEMPLATES = ROOT / "templates"
 APP = ROOT / "app"
+PRICES = ROOT / "stacks" / "prices.yaml"
 GOLDEN = ROOT / "tests" / "golden"
 
 LOCAL = ROOT / ".crm"

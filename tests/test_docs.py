@@ -161,7 +161,7 @@ def test_crm_commands_are_understood(document: str) -> None:
         words = [word for word in shlex.split(plain) if not word.startswith("(")]
         if len(words) == 2 and words[1] in ("up", "preview", "refresh", "destroy", "outputs"):
             words.append("dev")  # the verb alone, in a sentence
-        if len(words) == 2 and words[1] in ("check", "render", "handover"):
+        if len(words) == 2 and words[1] in ("check", "render", "review", "handover"):
             continue
         try:
             cli._parser().parse_args(words[1:])
