@@ -179,7 +179,7 @@ def test_file_that_cannot_be_read_fails_closed() -> None:
     stack = Stack("docker")
     files = stack["Files edge-files"].inputs["files"]
     files["nginx.conf"] = "http { server_tokens off;"
-    asked = Policies(levels=dict.fromkeys(MUTATIONS, "advisory"))
+    asked = Policies(levels={rule.name: "advisory" for rule in FILE_RULES})
     said = judge.judge(list(stack), asked, TODAY)
     assert {f.rule for f in said} == {name for name in MUTATIONS if name.startswith("nginx_")}
     assert all(f.level == "mandatory" and f"policies/files/{f.rule}.py" in f.fix for f in said)
