@@ -53,6 +53,8 @@ def nginx(text: str) -> list[Directive]:
                 next(w for w in (token["double"], token["single"], token[0]) if w is not None)
             )
             continue
+        if words[:1] == ["include"]:
+            raise ValueError(f"line {_line(text, began)} includes what is not at hand")
         if words:
             found.append(Directive(_line(text, began), tuple(words), tuple(within)))
         if token["mark"] == "{":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -163,6 +164,16 @@ def test_broken_template_is_shown_at_its_line(project: Project) -> None:
     project.edit(template, "global\n{{ edge.nothing }}\n", "global\n")
     assert done.code == 1
     assert places(results(project.root / "f.sarif")) == {("templates", "error", template, 4)}
+
+
+def test_check_of_the_largest_stack_takes_at_most_5_s(project: Project) -> None:
+    # Of CPU, and without the proxy's own answer: nothing else on the machine counts.
+    largest = max(stack_file.names(), key=lambda stack: len(rendered(stack).files))
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = project.crm("check", largest, DOCKER_HOST=NOWHERE)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert f"{largest}: policies: all " in done.out
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime <= 5
 
 
 def test_report_that_cannot_be_written_is_refused(project: Project) -> None:

@@ -12,7 +12,7 @@ _PROTOCOLS = {"TLSv1.2", "TLSv1.3"}
 
 def _find(text: str) -> Iterator[Flaw]:
     given = directives.nginx(text)
-    if not any(d.name == "listen" and "ssl" in d.words for d in given):
+    if not any(d.name == "listen" and {"ssl", "quic"} & {*d.words} for d in given):
         return
     for name in ("ssl_protocols", "ssl_session_tickets"):
         if not any(d.name == name and d.within == (("http",),) for d in given):

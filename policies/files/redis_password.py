@@ -16,7 +16,9 @@ def _find(text: str) -> Iterator[Flaw]:
     if not any(d.words == ("include", _MADE) for d in given):
         yield Flaw(0, f"{_MADE}, with the password, is not included")
     for found in given:
-        if found.name == "requirepass":
+        if found.name == "include" and found.value != _MADE:
+            yield Flaw(found.line, f"{found.value} is included, which cannot be judged here")
+        elif found.name == "requirepass":
             yield Flaw(found.line, "a password is set here, in the place of the secret's")
         elif found.name in ("user", "aclfile"):
             yield Flaw(found.line, "accounts beside the one with the password")

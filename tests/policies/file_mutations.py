@@ -122,6 +122,7 @@ MUTATIONS: dict[str, tuple[Mutation, ...]] = {
     "redis_password": (
         (REDIS, "include /run/crm/auth.conf", "# include /run/crm/auth.conf"),
         (REDIS, "include /run/crm/auth.conf", "include /tmp/auth.conf"),
+        (REDIS, "bind 0.0.0.0", "bind 0.0.0.0\ninclude /data/more.conf"),
         (REDIS, "bind 0.0.0.0", "bind 0.0.0.0\nprotected-mode no"),
         (REDIS, "bind 0.0.0.0", "bind 0.0.0.0\nuser default on nopass ~* +@all"),
         (REDIS, "bind 0.0.0.0", 'bind 0.0.0.0\nrequirepass ""'),

@@ -221,7 +221,7 @@ def test_nginx_is_read_as_crossplane_reads_it(option: str, tmp_path: Path) -> No
     )
 
 
-@pytest.mark.parametrize("text", ["http {", "}", "a 'b", "a b"])
+@pytest.mark.parametrize("text", ["http {", "}", "a 'b", "a b", "include a.conf;"])
 def test_half_a_file_of_nginx_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"line|end"):
         directives.nginx(text)
