@@ -29,7 +29,6 @@ from pulumi_policy.deserialize import serialize_properties
 
 from policies import judge
 from policies.model import Finding, Resource, Rule
-from policies.rules import RULES
 from stacks import stack_file
 from stacks.policy_gate import without_secrets
 from stacks.pulumi_state.values import reveal
@@ -58,7 +57,7 @@ class Pack:
                 EnforcementLevel.REMEDIATE,
                 remediate=self._mark,
             ),
-            *map(self._policy, RULES),
+            *map(self._policy, judge.RULES),
             StackValidationPolicy(
                 judge.EXCEPTIONS,
                 "Exceptions end on their day.",
@@ -110,7 +109,7 @@ def _tell(findings: Iterator[Finding], report: ReportViolation, level: Level = "
         if finding.level != level:
             # A rule that failed by itself: not even an advisory one may then be passed over.
             raise RuntimeError(str(finding))
-        report(f"{finding.resource}: {finding.what}; {finding.fix}", None)
+        report(f"{finding.place}: {finding.what}; {finding.fix}", None)
 
 
 def main() -> None:

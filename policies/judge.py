@@ -1,4 +1,4 @@
-"""Judges resources by the rules, as a stack's file wants it: levels and exceptions.
+"""Judges resources and their files by the rules, as a stack's file wants it.
 
 Fails closed: a rule that raises is a mandatory finding, whatever its level. The day is an
 argument.
@@ -10,9 +10,13 @@ import re
 from collections.abc import Iterator, Sequence
 from datetime import date
 
+from policies import rendered
+from policies.files import FILE_RULES
 from policies.model import STACK, Finding, Problem, Resource, Rule
-from policies.rules import RULES
+from policies.rules import RULES as RESOURCE_RULES
 from stacks.spec_policies import Level, Policies
+
+RULES = (*RESOURCE_RULES, *map(rendered.as_rule, FILE_RULES))
 
 EXCEPTIONS = "exceptions"
 """In the place of a rule's name where an exception itself is the matter."""
@@ -40,12 +44,13 @@ def by_rule(
     try:
         for problem in _problems(rule, resources, asked):
             if not any(_is_called(problem.resource, name) for name in excused):
+                level = level_of(rule, asked)
                 yield Finding(
-                    level_of(rule, asked), rule.name, problem.resource, problem.what, rule.fix
+                    level, rule.name, problem.resource, problem.what, rule.fix, problem.line
                 )
     except Exception as error:
         what = f"the rule itself failed ({type(error).__name__}: {error}), so nothing is allowed"
-        yield Finding("mandatory", rule.name, STACK, what, f"mend policies/rules/{rule.name}.py")
+        yield Finding("mandatory", rule.name, STACK, what, f"mend {rule.folder}/{rule.name}.py")
 
 
 def level_of(rule: Rule, asked: Policies) -> Level:

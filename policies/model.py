@@ -43,10 +43,12 @@ class Resource(Struct, frozen=True):
 
 
 class Problem(Struct, frozen=True):
-    """What is wrong with one resource."""
+    """What is wrong with one resource, or with one rendered file: the path of that is its name."""
 
     resource: str
     what: str
+    line: int = 0
+    """Of a file; 0 where it is about what is not there."""
 
 
 class Rule(Struct, frozen=True, kw_only=True):
@@ -60,6 +62,26 @@ class Rule(Struct, frozen=True, kw_only=True):
     find: Callable[[Sequence[Resource], Policies], Iterator[Problem]]
     alone: bool = True
     level: Level = "mandatory"
+    folder: str = "policies/rules"
+
+
+class Flaw(Struct, frozen=True):
+    """What is wrong at one line of a file; line 0 where something is not there."""
+
+    line: int
+    what: str
+
+
+class FileRule(Struct, frozen=True, kw_only=True):
+    """One rule over rendered files. ``find`` is given the text of each that it ``reads``, named by
+    its path in what `crm render` writes; ``*`` stands for an instance."""
+
+    name: RuleName
+    reason: str
+    fix: str
+    reads: tuple[str, ...]
+    find: Callable[[str], Iterator[Flaw]]
+    level: Level = "mandatory"
 
 
 class Finding(Struct, frozen=True, order=True):
@@ -70,6 +92,12 @@ class Finding(Struct, frozen=True, order=True):
     resource: str
     what: str
     fix: str
+    line: int = 0
+
+    @property
+    def place(self) -> str:
+        """Its resource, or its file and the line of that."""
+        return f"{self.resource}:{self.line}" if self.line else self.resource
 
 
 def lines(findings: Iterable[Finding]) -> list[str]:
@@ -77,7 +105,7 @@ def lines(findings: Iterable[Finding]) -> list[str]:
     alike: dict[tuple[str, str, str, str], list[str]] = {}
     for found in findings:
         key = (found.rule, found.level, found.what, found.fix)
-        alike.setdefault(key, []).append(found.resource)
+        alike.setdefault(key, []).append(found.place)
     return [
         f"{rule} ({level}): {', '.join(names)}: {what}; {fix}"
         for (rule, level, what, fix), names in alike.items()

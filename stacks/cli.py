@@ -86,6 +86,12 @@ def _parser() -> argparse.ArgumentParser:
         help="partition DDL in files: what MySQL would refuse, and what would be right",
     )
     check.add_argument("--json", action="store_true", help="with --sql: one JSON object")
+    check.add_argument(
+        "--sarif", type=Path, metavar="FILE", help="also write findings for code hosts: SARIF 2.1.0"
+    )
+    check.add_argument(
+        "--junit", type=Path, metavar="FILE", help="also write them as test results: JUnit's XML"
+    )
     check.set_defaults(run=_check, usage=check.error)
 
     review = verbs.add_parser("review", help="what a change means for a stack, on one page")
@@ -218,12 +224,12 @@ def _check(options: argparse.Namespace) -> int:
     if options.sql:
         from stacks.sql_lint import report
 
-        return report.run(options.sql, options.json)
+        return report.run(options.sql, options.json, options.sarif, options.junit)
     if options.json:
         options.usage("--json goes with --sql")
     from stacks import check
 
-    return check.run(options.stack)
+    return check.run(options.stack, options.sarif, options.junit)
 
 
 def _review(options: argparse.Namespace) -> int:

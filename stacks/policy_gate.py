@@ -26,7 +26,7 @@ def refuse(stack: str, registered: Iterable[Registered]) -> None:
 
     Raises ``CrmError`` with all that is mandatory; what is advisory is told.
     """
-    _pass(stack, findings(registered, stack_file.load(stack).policies, _today()))
+    allow(stack, findings(registered, stack_file.load(stack).policies, _today()))
 
 
 def check(plan: Plan, asked: Policies) -> int:
@@ -34,11 +34,17 @@ def check(plan: Plan, asked: Policies) -> int:
 
     Raises ``CrmError`` as ``refuse`` does.
     """
+    number, found = judged(plan, asked)
+    allow(plan.stack, found)
+    return number
+
+
+def judged(plan: Plan, asked: Policies) -> tuple[int, list[Finding]]:
+    """How many resources ``plan`` would register, and what is found in them."""
     from stacks import declared
 
     registered = declared.resources(plan)
-    _pass(plan.stack, findings(registered, asked, _today()))
-    return len(plain(registered))
+    return len(plain(registered)), findings(registered, asked, _today())
 
 
 def findings(registered: Iterable[Registered], asked: Policies, today: date) -> list[Finding]:
@@ -62,7 +68,8 @@ def without_secrets(inputs: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in hidden.items() if key != "__provider"}
 
 
-def _pass(stack: str, found: Sequence[Finding]) -> None:
+def allow(stack: str, found: Sequence[Finding]) -> None:
+    """Tell what is advisory, and raise ``CrmError`` with all that is mandatory."""
     for line in lines(finding for finding in found if finding.level == "advisory"):
         _tell(line)
     if fatal := lines(finding for finding in found if finding.level == "mandatory"):

@@ -14,24 +14,42 @@ RuleName = Literal[
     "closed_ports",
     "connection_budget",
     "data_protected",
+    "haproxy_body_limit",
+    "haproxy_quiet",
+    "haproxy_socket",
+    "haproxy_timeouts",
+    "haproxy_tls",
     "health_checks",
     "host_isolation",
     "known_resources",
     "limits",
+    "mysql_closed",
+    "mysql_durable",
+    "mysql_strict",
     "network_policies",
     "networks_segmented",
+    "nginx_body_limit",
+    "nginx_quiet",
+    "nginx_timeouts",
+    "nginx_tls",
     "no_plain_secrets",
     "pinned_images",
     "pod_security",
     "read_only_root",
+    "redis_commands",
+    "redis_memory",
+    "redis_password",
     "redundancy",
     "required_labels",
     "restart_policy",
     "safe_names",
     "size_ceiling",
+    "sql_grants",
+    "sql_keeps_data",
+    "sql_tables",
     "tls_in_production",
 ]
-"""The rules there are; each is a file of that name in policies/rules."""
+"""The rules there are; each is a file of that name in policies/rules, or policies/files."""
 
 Level = Literal["advisory", "mandatory"]
 """Whether a finding is told, or stops what is about to be done."""
@@ -56,8 +74,8 @@ _LabelName = Annotated[
 _ResourceName = Annotated[
     str,
     Meta(
-        pattern=r"\A[A-Za-z0-9][A-Za-z0-9._-]{0,127}\Z",
-        description="a resource's name, as a finding says it",
+        pattern=r"\A[A-Za-z0-9][A-Za-z0-9._/-]{0,127}\Z",
+        description="a resource's name or a file's path, as a finding says it",
         examples=["edge-service"],
     ),
 ]

@@ -12,6 +12,7 @@ import pytest
 import yaml
 from msgspec.structs import fields
 
+from policies.files import FILE_RULES
 from policies.rules import RULES
 from stacks import cli, plan, stack_file
 from stacks.paths import ROOT
@@ -226,9 +227,13 @@ def test_policies_are_listed_as_they_are() -> None:
         wanted.append(
             [f"`{rule.name}`", about.strip(), ", ".join(rule.reads) or "all", rule.reason]
         )
+    for file_rule in FILE_RULES:
+        about = importlib.import_module(f"policies.files.{file_rule.name}").__doc__ or ""
+        read = ", ".join(f"`{path}`" for path in file_rule.reads)
+        wanted.append([f"`{file_rule.name}`", about.strip(), read, file_rule.reason])
     assert listed == wanted
     # As the sentence above the table says.
-    assert all(rule.level == "mandatory" for rule in RULES)
+    assert all(rule.level == "mandatory" for rule in (*RULES, *FILE_RULES))
 
 
 # --- Dependencies --------------------------------------------------------------------------------

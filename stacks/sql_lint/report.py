@@ -7,12 +7,19 @@ import sys
 from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from stacks.sql_lint.judge import Finding, lint
 
+if TYPE_CHECKING:
+    from stacks.check_report import Place, Shown
 
-def run(files: Sequence[str], as_json: bool) -> int:
-    """Lint ``files``: 0 if the server would accept all, 1 if not, 2 if one cannot be read."""
+
+def run(
+    files: Sequence[str], as_json: bool, sarif: Path | None = None, junit: Path | None = None
+) -> int:
+    """Lint ``files``: 0 if the server would accept all, 1 if not, 2 if one cannot be read. Writes
+    reports of what was found."""
     texts = {}
     for name in files:
         try:
@@ -26,7 +33,25 @@ def run(files: Sequence[str], as_json: bool) -> int:
     else:
         for line in lines(found):
             print(line)
+    if sarif or junit:
+        from stacks.check_report import Place, Report, write
+
+        report = Report("sql", {name: [] for name in texts})
+        for name, finding in found:
+            place = Place(name, finding.line)
+            report.add(name, shown(finding, f"{name}:{finding.line}", place))
+        write(report, sarif, junit)
     return 1 if any(finding.error for _, finding in found) else 0
+
+
+def shown(finding: Finding, where: str, place: Place) -> Shown:
+    """The finding as reports have it; the number of MySQL's error is its rule."""
+    from stacks.check_report import Shown
+
+    about = f"{finding.table}: " if finding.table else ""
+    right = f"\nright would be:\n{finding.corrected};" if finding.corrected else ""
+    rule = f"mysql-{finding.error}" if finding.error else "sql-advice"
+    return Shown(rule, bool(finding.error), f"{where}: {about}{finding.message}{right}", place)
 
 
 def read(path: Path) -> str:

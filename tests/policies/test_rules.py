@@ -9,6 +9,7 @@ from typing import get_args
 import pytest
 
 from policies import judge
+from policies.files import FILE_RULES
 from policies.model import Finding, Resource, Rule
 from policies.rules import RULES
 from stacks import policy_gate, stack_file
@@ -65,7 +66,7 @@ def test_there_are_enough_mutations_of_every_rule() -> None:
 
 def test_rules_are_those_that_stack_files_may_name_one_a_file() -> None:
     names = [rule.name for rule in RULES]
-    assert names == sorted(get_args(RuleName))
+    assert sorted(names + [rule.name for rule in FILE_RULES]) == sorted(get_args(RuleName))
     folder = Path(judge.__file__).parent / "rules"
     assert names == sorted(path.stem for path in folder.glob("*.py") if path.stem != "__init__")
     assert all(rule.reason and rule.fix for rule in RULES)

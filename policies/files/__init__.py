@@ -1,0 +1,43 @@
+"""Every rule over rendered files, one a file."""
+
+from policies.files import (
+    haproxy_body_limit,
+    haproxy_quiet,
+    haproxy_socket,
+    haproxy_timeouts,
+    haproxy_tls,
+    mysql_closed,
+    mysql_durable,
+    mysql_strict,
+    nginx_body_limit,
+    nginx_quiet,
+    nginx_timeouts,
+    nginx_tls,
+    redis_commands,
+    redis_memory,
+    redis_password,
+    sql_grants,
+    sql_keeps_data,
+    sql_tables,
+)
+
+FILE_RULES = (
+    haproxy_body_limit.RULE,
+    haproxy_quiet.RULE,
+    haproxy_socket.RULE,
+    haproxy_timeouts.RULE,
+    haproxy_tls.RULE,
+    mysql_closed.RULE,
+    mysql_durable.RULE,
+    mysql_strict.RULE,
+    nginx_body_limit.RULE,
+    nginx_quiet.RULE,
+    nginx_timeouts.RULE,
+    nginx_tls.RULE,
+    redis_commands.RULE,
+    redis_memory.RULE,
+    redis_password.RULE,
+    sql_grants.RULE,
+    sql_keeps_data.RULE,
+    sql_tables.RULE,
+)
