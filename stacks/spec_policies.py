@@ -11,6 +11,7 @@ from stacks.spec_edge import Part
 from stacks.spec_words import Name
 
 RuleName = Literal[
+    "backup_in_production",
     "closed_ports",
     "connection_budget",
     "data_protected",

@@ -1,6 +1,7 @@
 """Every rule, one a file."""
 
 from policies.rules import (
+    backup_in_production,
     closed_ports,
     connection_budget,
     data_protected,
@@ -23,6 +24,7 @@ from policies.rules import (
 )
 
 RULES = (
+    backup_in_production.RULE,
     closed_ports.RULE,
     connection_budget.RULE,
     data_protected.RULE,

@@ -21,10 +21,11 @@ def _find(resources: Sequence[Resource], asked: Policies) -> Iterator[Problem]:
             elif tests in _ALWAYS_WELL:
                 yield Problem(container.name, "its health check asks nothing")
     for pod in pods(resources):
-        # What listens is asked; what only helps it may stand beside it.
-        asked_of = [given for given in pod.spec["containers"] if given.get("ports")]
+        # What listens is asked; what only helps it may stand beside it. Where nothing listens, all.
+        listening = [given for given in pod.spec["containers"] if given.get("ports")]
+        asked_of = listening or pod.spec["containers"]
         for probe in _PROBES if pod.serves else ():
-            if not asked_of or not all(given.get(probe) for given in asked_of):
+            if not all(given.get(probe) for given in asked_of):
                 yield Problem(pod.resource.name, f"has no {probe}")
 
 

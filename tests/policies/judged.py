@@ -21,18 +21,29 @@ TLS = {
     "certificate": {"file": "/etc/ssl/crm.pem"},
     "key": {"file": "/etc/ssl/crm.key"},
 }
+ORDERS = {
+    "partition_by": "range",
+    "column": "order_date",
+    "interval": "month",
+    "start": "2026-01",
+    "count": 24,
+    "ahead": 3,
+}
 
 
 def production(target: str, **changes: Any) -> StackSpec:
     """The shipped stack `horizontal` as people would run it for others, with ``changes``."""
     config = stack_file.read("horizontal")
     edge = config["edge"]
+    database = config["database"]
     assert isinstance(edge, dict)
+    assert isinstance(database, dict)
     wanted = {
         **config,
         "target": target,
         "cost_centre": "sales-7",
         "edge": {**edge, "tls": TLS},
+        "database": {**database, "backup": {}, "orders": ORDERS},
         "policies": {"production": True},
         **changes,
     }

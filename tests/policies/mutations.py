@@ -82,6 +82,15 @@ def unlabelled(name: str) -> Change:
     return change
 
 
+def relabelled(name: str, value: str) -> Change:
+    def change(_stack: Stack, draft: Draft) -> None:
+        (label,) = (label for label in draft.inputs["labels"] if label["label"] == name)
+        assert label["value"] != value
+        label["value"] = value
+
+    return change
+
+
 POD = "spec/template/spec"
 FIRST = f"{POD}/containers/0"
 SECURITY = f"{FIRST}/securityContext"
@@ -89,6 +98,13 @@ PORT = {"internal": 3306, "external": 3306, "ip": "0.0.0.0", "protocol": "tcp"}
 SOCKET = "/var/run/docker.sock"
 
 MUTATIONS: dict[str, tuple[Mutation, ...]] = {
+    "backup_in_production": (
+        (DOCKER, "Container backup-2", gone),
+        (DOCKER, "Container backup-1", put("envs", ["CRM_SHARD=database-2"])),
+        (DOCKER, "Container backup-1", relabelled("crm.workload", "app")),
+        (CLUSTER, "StatefulSet backup-1", gone),
+        (CLUSTER, "StatefulSet backup-2", put(f"{FIRST}/env", [])),
+    ),
     "closed_ports": (
         (DOCKER, "Container database-1", put("ports", [PORT])),
         (DOCKER, "Container cache-2", put("ports", [{**PORT, "internal": 6379}])),

@@ -108,7 +108,7 @@ def test_parameters_change_what_a_rule_asks() -> None:
 def test_same_finding_of_several_resources_is_one_line() -> None:
     wanted = asked(parameters={"required_labels": {"labels": ["crm.team"]}})
     (line,) = lines(judge.judge(list(Stack("docker")), wanted, TODAY))
-    assert "app-1, app-2, app-3, cache-1" in line
+    assert "app-1, app-2, app-3, backup-1, backup-2, cache-1" in line
 
 
 # --- The gate ------------------------------------------------------------------------------------
