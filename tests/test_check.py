@@ -108,6 +108,7 @@ def test_all_findings_are_reported_at_once_each_at_its_line(project: Project) ->
     lines = (project.root / template).read_text().splitlines()
     tokens = 1 + lines.index("    server_tokens on;")
     assert places(results(project.root / "found.sarif")) == {
+        ("backup_in_production", "error", STACK, 5),
         ("exceptions", "error", STACK, 19),
         ("mysql_closed", "error", STACK, 8),
         ("nginx_quiet", "error", template, tokens),
