@@ -20,7 +20,6 @@ from stacks.paths import ROOT, stack_file_name
 from stacks.plan import Plan
 from stacks.targets import docker_backups
 from stacks.targets.docker_backups import End, Manifest, Place
-from stacks.workload import Workload
 
 _CAUGHT_UP_SECONDS = 60
 
@@ -101,10 +100,8 @@ def restore(stack: str, to: str, shard: str | None, *, yes: bool, as_json: bool)
         if made.problem:
             raise CrmError(f"{place.shard}: nothing was changed: {made.problem}")
         _say(f"{place.shard}: restored beside what runs, in {made.seconds} s")
-    health = next(w.health for w in _workloads(planned) if w.name == "database")
-    assert health is not None
     for place, _ in chosen:
-        docker_backups.switch(place, kept, health.start_seconds)
+        docker_backups.switch(place, kept)
         _say(
             f"{place.shard}: runs on it. What it ran on before can go: docker exec "
             f"{place.named(place.shard)} rm -r /data/{kept}"
@@ -139,7 +136,9 @@ def _places(stack: str, only: str | None) -> tuple[Plan, list[Place]]:
             f"--shard {only}: {stack} has no such shard; write one of {', '.join(names)}"
         )
     files = render.Renderer().tree(planned)
-    server = next(w for w in _workloads(planned) if w.name == "database")
+    workloads = tiers.workloads(planned, files, images.app_reference(ROOT))
+    server = next(w for w in workloads if w.name == "database")
+    assert server.health is not None
     return planned, [
         Place(
             stack=stack,
@@ -150,6 +149,7 @@ def _places(stack: str, only: str | None) -> tuple[Plan, list[Place]]:
             cpus=server.cpus,
             memory_mib=server.memory_mib,
             tmpfs_mib=server.tmpfs_mib,
+            start_seconds=server.health.start_seconds,
             files={
                 "my.cnf": files[f"mysql/{name}/my.cnf"],
                 "restore.sh": files["backup/restore.sh"],
@@ -159,11 +159,6 @@ def _places(stack: str, only: str | None) -> tuple[Plan, list[Place]]:
         for name, instance in zip(names, backup.instances, strict=True)
         if only in (None, name)
     ]
-
-
-def _workloads(planned: Plan) -> list[Workload]:
-    files = render.Renderer().tree(planned)
-    return tiers.workloads(planned, files, images.app_reference(ROOT))
 
 
 def _newest(found: list[Manifest], place: Place) -> Manifest:

@@ -31,7 +31,7 @@ _GIVEN = "given-from-elsewhere"
 """In the place of every secret that the stack takes from elsewhere."""
 
 
-class _Nothing:
+class Nothing:
     """A handler that takes inputs as they are; a plan asks nothing more of it."""
 
     replaces_on_change = mends = False
@@ -57,10 +57,14 @@ class _Nothing:
 
 def resources(plan: Plan) -> Sequence[Resource]:
     """Everything that ``plan`` would register, as Pulumi gets it: secrets marked, unknowns too."""
-    # Nothing is encrypted: a plan is not kept.
-    state = State(plan.stack, cast(Crypter, None), [])
-    register(plan, Deployment(state, lambda *_: _Nothing(), lambda _: None, None))
+    state = unkept(plan.stack, [])
+    register(plan, Deployment(state, lambda *_: Nothing(), lambda _: None, None))
     return list(state)
+
+
+def unkept(stack: str, resources: list[Resource]) -> State:
+    """A state to plan over: nothing is encrypted, as it is never saved."""
+    return State(stack, cast(Crypter, None), resources)
 
 
 def register(plan: Plan, deployment: Deployment) -> None:

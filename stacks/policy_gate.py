@@ -43,8 +43,8 @@ def judged(plan: Plan, asked: Policies) -> tuple[int, list[Finding]]:
     """How many resources ``plan`` would register, and what is found in them."""
     from stacks import declared
 
-    registered = declared.resources(plan)
-    return len(plain(registered)), findings(registered, asked, _today())
+    resources = plain(declared.resources(plan))
+    return len(resources), judge.judge(resources, asked, _today())
 
 
 def findings(registered: Iterable[Registered], asked: Policies, today: date) -> list[Finding]:

@@ -259,6 +259,7 @@ PLACE = Place(
     cpus=1.0,
     memory_mib=640,
     tmpfs_mib={},
+    start_seconds=60,
     files={},
 )
 

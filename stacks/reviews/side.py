@@ -9,7 +9,6 @@ from __future__ import annotations
 import sys
 from datetime import date
 from pathlib import Path
-from typing import cast
 
 import msgspec
 
@@ -17,11 +16,10 @@ from policies.model import Finding
 from stacks import app_image, declared, plan, policy_gate, review, stack_file, tiers
 from stacks.certificates import SelfMade
 from stacks.embedded.deployment import Deployment, Diff
-from stacks.embedded.state import Resource, State
+from stacks.embedded.state import Resource
 from stacks.errors import CrmError
 from stacks.paths import ROOT, STACK_FILES
 from stacks.plan import Plan
-from stacks.pulumi_state.crypter import Crypter
 from stacks.render import Renderer
 from stacks.workload import Workload
 
@@ -92,7 +90,7 @@ def _size(workload: Workload) -> Size:
     )
 
 
-class _Settled(declared._Nothing):
+class _Settled(declared.Nothing):
     """A handler of what is there already, as it is wanted."""
 
     def diff(self, old: Resource, new: Resource) -> Diff:
@@ -105,7 +103,7 @@ def _deployed(planned: Plan, registered: list[Resource]) -> list[Resource]:
     Some inputs come from what others turned into, so all is registered once more, over what the
     first time would have left.
     """
-    state = State(planned.stack, cast(Crypter, None), [_made(each) for each in registered])
+    state = declared.unkept(planned.stack, [_made(each) for each in registered])
     deployment = Deployment(state, lambda *_: _Settled(), lambda _: None, None)
     declared.register(planned, deployment)
     return [_made(resource) for resource in state.registered.values()]

@@ -18,7 +18,6 @@ from stacks.embedded.kubernetes_handler import KubernetesHandler
 from stacks.embedded.state import Resource, State
 from stacks.errors import CrmError
 from stacks.plan import Plan
-from stacks.pulumi_state.crypter import Crypter
 from stacks.pulumi_state.values import changed_names
 from stacks.results import CHANGES, Event
 from stacks.targets.docker_host import KINDS
@@ -58,7 +57,7 @@ class Steps(msgspec.Struct, frozen=True):
 def between(stack: str, before: Sequence[Resource], planned: Plan | None) -> Steps:
     """From ``before`` to what ``planned`` declares; without one, to nothing but what is kept."""
     resources = [msgspec.structs.replace(resource) for resource in before]
-    state = State(stack, cast(Crypter, None), resources)
+    state = declared.unkept(stack, resources)
     told: list[Event] = []
     handlers = _Handlers()
     deployment = Deployment(state, handlers.of, told.append, None)

@@ -62,7 +62,8 @@ class Rebuilt(Struct, frozen=True):
 
 
 class Place(Struct, frozen=True):
-    """A shard and where its backups are. ``files`` are what its restored server reads."""
+    """A shard and where its backups are. ``files`` are what its restored server reads; it may take
+    ``start_seconds`` to be healthy."""
 
     stack: str
     shard: str
@@ -72,6 +73,7 @@ class Place(Struct, frozen=True):
     cpus: float
     memory_mib: int
     tmpfs_mib: Mapping[str, int]
+    start_seconds: int
     files: Mapping[str, str]
 
     def named(self, name: str) -> str:
@@ -147,9 +149,9 @@ def rebuild(place: Place, backup: str, stop: str = "", *, in_place: bool = False
     return Rebuilt(problem, round(time.monotonic() - began, 1), event)
 
 
-def switch(place: Place, kept: str, seconds: int) -> None:
+def switch(place: Place, kept: str) -> None:
     """Have the shard's server run on what ``rebuild`` left in its volume; what it ran on is kept
-    as ``kept`` there. Raises ``CrmError`` when it is not healthy within ``seconds``."""
+    as ``kept`` there. Raises ``CrmError`` when it is not healthy in time."""
     name = place.named(place.shard)
     container = docker_host.find(docker_host.connect(), "containers", name)
     if container is None:
@@ -162,7 +164,7 @@ def switch(place: Place, kept: str, seconds: int) -> None:
         if int(helper.wait(timeout=_MOST_SECONDS)["StatusCode"]) != 0:
             raise CrmError(f"{name}: is stopped: {docker_host.tail(helper, 5)}")
     container.start()
-    _wait_healthy(container, seconds)
+    _wait_healthy(container, place.start_seconds)
 
 
 def _wait_healthy(container: Container, seconds: int) -> None:

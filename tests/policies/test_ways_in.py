@@ -194,7 +194,7 @@ def test_expired_exception_fails_ci_with_the_day_and_the_owner(project: Project)
 # --- What an `up` knows --------------------------------------------------------------------------
 
 
-class Making(declared._Nothing):
+class Making(declared.Nothing):
     """Makes nothing, and says what would be known of it."""
 
     def create(self, new: Registered) -> tuple[str, dict[str, Any]]:
