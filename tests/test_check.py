@@ -126,7 +126,7 @@ def test_all_findings_are_reported_at_once_each_at_its_line(project: Project) ->
     failed = {name for name, case in found.items() if case.find("failure") is not None}
     assert failed == {
         *("exceptions", "mysql_closed", "nginx_quiet", "nginx_timeouts", "proxy"),
-        *("required_labels", "tls_in_production"),
+        *("backup_in_production", "required_labels", "tls_in_production"),
     }
     told = found["redundancy"].find("system-out")
     assert told is not None
