@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from stacks import engines, stack_file
-from tests.bench import charts, edge, engine, load, render, routing, table
+from tests.bench import charts, edge, engine, lab, load, render, routing, table
 from tests.bench.measure import CannotRunError, Command, Cost, Pair, pair, run
 
 
@@ -204,3 +204,37 @@ def test_no_docker_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:1")
     with pytest.raises(CannotRunError, match="Docker does not answer"):
         list(edge.rows(1))
+
+
+@pytest.mark.parametrize(
+    ("groups", "file", "text"),
+    [
+        (
+            "3:cpu:/docker/c1d2\n2:cpuacct:/docker/c1d2\n0::/docker/c1d2\n",
+            "cpuacct/docker/c1d2/cpuacct.usage",
+            "2500000000\n",
+        ),
+        (
+            "4:cpu,cpuacct:/docker/c1d2\n",
+            "cpuacct/docker/c1d2/cpuacct.usage",
+            "2500000000\n",
+        ),
+        (
+            "0::/system.slice/docker-c1d2.scope\n",
+            "system.slice/docker-c1d2.scope/cpu.stat",
+            "usage_usec 2500000\nuser_usec 1\n",
+        ),
+    ],
+)
+def test_control_groups_of_both_versions_are_read(
+    groups: str, file: str, text: str, tmp_path: Path
+) -> None:
+    usage = tmp_path / "sys/fs/cgroup" / file
+    usage.parent.mkdir(parents=True)
+    usage.write_text(text)
+    process = tmp_path / "proc/71/cgroup"
+    process.parent.mkdir(parents=True)
+    process.write_text(groups)
+    assert lab.cgroup_cpu(71, "c1d2", tmp_path) == 2.5
+    assert lab.cgroup_cpu(71, "another", tmp_path) is None
+    assert lab.cgroup_cpu(72, "c1d2", tmp_path) is None

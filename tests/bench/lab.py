@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stacks.errors import CrmError
@@ -27,6 +28,25 @@ UID = 10004
 READY_SECONDS = 15.0
 LOG_OPTIONS = {"max-file": "3", "max-size": "10m"}
 """As ``stacks.targets.docker`` gives them: what a proxy says costs it the same here as there."""
+
+
+def cgroup_cpu(pid: int, container: str, root: Path = Path("/")) -> float | None:
+    """Seconds of processor used by the control group of ``container``, whose process ``pid`` is;
+    None where that is not to be read on this machine. Versions 1 and 2 of control groups."""
+    try:
+        lines = (root / f"proc/{pid}/cgroup").read_text(encoding="utf-8").splitlines()
+        fields = [line.split(":", 2) for line in lines]
+        groups = {name: path for _, names, path in fields for name in names.split(",")}
+        first = groups.get("cpuacct", groups.get("", ""))
+        if container not in first:
+            return None
+        folder = root / "sys/fs/cgroup" / ("cpuacct" if "cpuacct" in groups else "") / first[1:]
+        if "cpuacct" in groups:
+            return int((folder / "cpuacct.usage").read_text(encoding="utf-8")) / 1e9
+        lines = (folder / "cpu.stat").read_text(encoding="utf-8").splitlines()
+        return int(dict(line.split() for line in lines)["usage_usec"]) / 1e6
+    except (OSError, KeyError, ValueError):
+        return None
 
 
 class Lab:
@@ -76,6 +96,10 @@ class Running:
 
     def cpu(self) -> float:
         """Seconds of processor that all its processes have used, kernel included."""
+        found = cgroup_cpu(int(self._container.attrs["State"]["Pid"]), self._container.id)
+        if found is not None:
+            return found
+        # Docker may be on a machine of its own, as on a Mac; it takes a second for an answer.
         stats: Any = self._client.api.stats(self._container.id, stream=False, one_shot=True)
         return int(stats["cpu_stats"]["cpu_usage"]["total_usage"]) / 1e9
 
