@@ -2,6 +2,8 @@
 STACK ?= dev
 PYTHON ?= python3
 ARGS ?=
+# Of tests. What shares a stack, or a file, stays with one of them: tests/turns.py.
+WORKERS ?= 2
 
 # Bytecode goes to one place outside the sources, so that it is warm and never litters.
 export PYTHONPYCACHEPREFIX := $(CURDIR)/.crm/cache/pycache
@@ -35,7 +37,7 @@ outputs: base ## Show the stack's URL and other outputs
 test: python ## Lint, then the whole suite, live tests included (ARGS="-k name" picks)
 	@$(BOOTSTRAP) test
 	@status=0; $(MAKE) --no-print-directory lint || status=1; \
-	.venv/bin/python -m pytest $(ARGS) || status=1; \
+	.venv/bin/python -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder $(ARGS) || status=1; \
 	if [ $$status != 0 ]; then echo "error: make test failed: see lint or pytest above" >&2; fi; \
 	exit $$status
 

@@ -32,8 +32,13 @@ def python(tool: str, version: str) -> Path:
                 check=False,
             )
             assert done.returncode == 0, f"{tool} {version} cannot be installed: {done.stderr}"
-            # Run as a module of its Python, it does not mind being moved.
-            new.rename(folder)
+            # Run as a module of its Python, it does not mind being moved. Another worker of this
+            # run may have been first.
+            try:
+                new.rename(folder)
+            except OSError:
+                if not folder.exists():
+                    raise
         finally:
             shutil.rmtree(new, ignore_errors=True)
     return folder / "bin" / "python"

@@ -11,16 +11,10 @@ from tests.cluster.fixture import cluster
 from tests.live import edge_stack, kubernetes_stack
 from tests.live.edge_stack import Edge
 from tests.live.kubernetes_stack import KubernetesStack
-from tests.live.shared import ORDER, SHARED, needed_by
+from tests.live.shared import SHARED, needed_by
 from tests.live.stack import Stack, deployed
 
 __all__ = ["cluster"]
-
-
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Order all tests by what they share, and leave them in their order otherwise."""
-    items.sort(key=lambda item: ORDER.index(needed_by(item)))
 
 
 @pytest.hookimpl(trylast=True)

@@ -9,6 +9,7 @@ from tests.bench import partitions
 pytestmark = pytest.mark.live
 
 
+@pytest.mark.alone
 def test_partitions_are_measured_against_both_and_dropped() -> None:
     rows = list(partitions.rows(2, 4800))
     assert [row.against for row in rows] == [

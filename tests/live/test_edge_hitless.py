@@ -89,6 +89,7 @@ def test_nothing_is_lost_by_reloads_scaling_kills_and_stops(edge: Edge) -> None:
     assert seen.statuses[200] + seen.statuses[201] == seen.sent >= REQUESTS
 
 
+@pytest.mark.alone
 def test_killed_replica_is_out_at_once(edge: Edge) -> None:
     """For as long as it is gone nobody waits for it: requests take no second more."""
     edge.policy("algorithm: round_robin", "timeouts:", f"  read_seconds: {READ_SECONDS}")

@@ -113,6 +113,7 @@ def memory_mib(edge: Edge) -> float:
     return float(stats["usage"] - cache) / 2**20
 
 
+@pytest.mark.alone
 def test_overload_is_refused_quickly_and_passes(edge: Edge) -> None:
     edge.policy("algorithm: round_robin")
     for number in range(50):
