@@ -75,5 +75,8 @@ def test_what_shares_a_stack_or_a_file_stays_together(request: pytest.FixtureReq
     by_stack.pop("cluster", None)
     assert all(len(groups) == 1 for groups in by_stack.values())
     assert turns.group(request.node) == "tests/test_turns.py"
+    if hasattr(request.config, "workerinput"):
+        # What pytest-xdist goes by; a pytest it does not fit would leave it out, without a word.
+        assert request.node.nodeid.endswith("@tests/test_turns.py")
     needs = [needed_by(item) for item in turns.in_order(items, workers=True)]
     assert needs == sorted(needs, key=ORDER.index, reverse=True)
