@@ -14,6 +14,7 @@ RuleName = Literal[
     "backup_in_production",
     "closed_ports",
     "connection_budget",
+    "cost_ceiling",
     "data_protected",
     "haproxy_body_limit",
     "haproxy_quiet",
@@ -100,6 +101,10 @@ _Day = Annotated[
 _Ceiling = Annotated[
     int, Meta(ge=1, le=1_000_000, description="a number from 1 to 1000000", examples=[64])
 ]
+_Money = Annotated[
+    float,
+    Meta(gt=0, le=10_000_000, description="a number above 0, 10000000 at most", examples=[250]),
+]
 _Copies = Annotated[int, Meta(ge=1, le=100, description="1 to 100 replicas", examples=[2])]
 
 
@@ -124,9 +129,17 @@ class SizeCeiling(Part, frozen=True):
     storage_gib: _Ceiling = 2_048
 
 
+class CostCeiling(Part, frozen=True):
+    """What a month of a stack may cost, in the currency of stacks/prices.yaml; nothing is asked
+    where it is not said."""
+
+    month: _Money | None = None
+
+
 class Parameters(Part, frozen=True):
     """Those of the rules that have any."""
 
+    cost_ceiling: CostCeiling = CostCeiling()
     redundancy: Redundancy = Redundancy()
     required_labels: RequiredLabels = RequiredLabels()
     size_ceiling: SizeCeiling = SizeCeiling()

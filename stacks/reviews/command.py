@@ -6,8 +6,9 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
+from stacks import prices
 from stacks.errors import CrmError
-from stacks.reviews import blocks, other, prices, side, steps
+from stacks.reviews import blocks, other, side, steps
 from stacks.reviews.model import Review
 from stacks.reviews.page import page
 

@@ -211,6 +211,11 @@ def test_pack_goes_by_the_stacks_own_levels_and_exceptions() -> None:
     assert "ada" in said
 
 
+def test_pack_knows_what_a_month_costs() -> None:
+    with pack({"production": True, "parameters": {"cost_ceiling": {"month": 1}}}) as started:
+        assert started.judge(register(production("docker"))) == {("cost_ceiling", "mandatory")}
+
+
 def test_failing_rule_denies_even_where_it_is_advisory() -> None:
     resources = register(production("docker"))
     find(resources, "app-1", "Container").inputs["capabilities"] = "none"
