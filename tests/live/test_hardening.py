@@ -110,13 +110,12 @@ def test_what_compose_cannot_say_is_not_passed_over(dev: Stack) -> None:
 
 def test_checker_finds_nothing_in_running_pods(kubernetes: KubernetesStack, tmp_path: Path) -> None:
     pods = kubernetes.pods()
+    policies = kubernetes.get("networkpolicies")
     spoiled = copy.deepcopy(pods[0])
     spoiled["metadata"]["name"] = "spoiled"
     spoiled["spec"]["containers"][0]["securityContext"]["privileged"] = True
-    for pod in [*pods, spoiled]:
-        # Without what the API says of it: it is judged as what was asked for and admitted.
-        text = json.dumps({key: value for key, value in pod.items() if key != "status"})
-        (tmp_path / f"{pod['metadata']['name']}.yaml").write_text(text, encoding="utf-8")
+    for one in [*pods, spoiled, *policies]:
+        (tmp_path / f"{one['metadata']['name']}.yaml").write_text(json.dumps(one), encoding="utf-8")
     verdict = checkov.judge(tmp_path)
     assert verdict.unread == 0
     failed = {(check, path) for check, path, _ in verdict.failed}
