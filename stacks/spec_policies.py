@@ -53,8 +53,12 @@ RuleName = Literal[
 ]
 """The rules there are; each is a file of that name in policies/rules, or policies/files."""
 
-Level = Literal["advisory", "mandatory"]
-"""Whether a finding is told, or stops what is about to be done."""
+Level = Literal["advisory", "mandatory", "remediate"]
+"""Whether a finding is told, stops what is about to be done, or is put right before that is done
+and told; what could not be put right stops it."""
+
+REMEDIES: tuple[RuleName, ...] = ("limits", "read_only_root", "restart_policy")
+"""The rules that know what would be right instead."""
 
 CostCentre = Annotated[
     str,
@@ -172,3 +176,11 @@ class Policies(Part, frozen=True):
     """Where a rule's own level is not wanted."""
     parameters: Parameters = Parameters()
     exceptions: tuple[PolicyException, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name, level in self.levels.items():
+            if level == "remediate" and name not in REMEDIES:
+                raise ValueError(
+                    f"`levels.{name}`: this rule mends nothing; write advisory or mandatory, or "
+                    f"remediate for one of {', '.join(REMEDIES)}"
+                )

@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from policies.model import Problem, Resource, Rule
-from policies.reading import RUNNING, Container, containers, pods, quantity, sizes
+from policies.reading import (
+    RUNNING,
+    Container,
+    containers,
+    pods,
+    quantity,
+    sizes,
+    with_containers,
+)
 from stacks.spec_policies import Policies
 
 
@@ -43,10 +52,28 @@ def _missing(container: Container) -> Iterator[str]:
             yield "no CPUs are set aside for it"
 
 
+def _mend(container: Container, given: dict[str, Any]) -> None:
+    # How much it needs, of memory, CPU or space, is nothing that a rule can know.
+    if container.docker:
+        if given.get("memory"):
+            given["memorySwap"] = given["memory"]
+        if given.get("logDriver", "json-file") == "json-file":
+            given["logOpts"] = {"max-size": "10m", "max-file": "3", **(given.get("logOpts") or {})}
+    elif container.pod is not None:
+        resources = given.get("resources") or {}
+        limits = resources.get("limits") or {}
+        same = {name: limits[name] for name in ("cpu", "memory") if name in limits}
+        given["resources"] = {
+            **resources,
+            "requests": {**(resources.get("requests") or {}), **same},
+        }
+
+
 RULE = Rule(
     name="limits",
     reason="One that takes all of a machine takes its neighbours down with it.",
     fix="give cpus and memory_mib",
     reads=RUNNING,
     find=_find,
+    remedy=lambda resource: with_containers(resource, _mend),
 )

@@ -13,7 +13,7 @@ from policies.model import Problem, Resource, Rule, lines
 from stacks import policy_gate, stack_file
 from stacks.errors import CrmError
 from stacks.spec_policies import Policies
-from tests.policies.judged import TARGETS, TODAY, Stack, production, register
+from tests.policies.judged import TARGETS, TODAY, Stack, planned, production, register
 from tests.policies.mutations import put
 
 EXCEPTION = {
@@ -121,7 +121,7 @@ def test_gate_refuses_by_the_stack_files_policies(monkeypatch: pytest.MonkeyPatc
     spec = production("docker", cost_centre="")
     monkeypatch.setattr(stack_file, "load", lambda _stack: spec)
     with pytest.raises(CrmError, match=r"(?s)horizontal\.yaml: policies .*required_labels.*edge"):
-        policy_gate.refuse("horizontal", register(spec))
+        planned(spec)
 
 
 def test_gate_tells_what_is_advisory(
@@ -130,7 +130,7 @@ def test_gate_tells_what_is_advisory(
     policies = {"production": True, "levels": {"required_labels": "advisory"}}
     spec = production("docker", cost_centre="", policies=policies)
     monkeypatch.setattr(stack_file, "load", lambda _stack: spec)
-    policy_gate.refuse("horizontal", register(spec))
+    planned(spec)
     assert "policy required_labels (advisory): app-1, app-2" in capsys.readouterr().err
 
 
