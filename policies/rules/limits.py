@@ -57,16 +57,17 @@ def _mend(container: Container, given: dict[str, Any]) -> None:
     if container.docker:
         if given.get("memory"):
             given["memorySwap"] = given["memory"]
-        if given.get("logDriver", "json-file") == "json-file":
-            given["logOpts"] = {"max-size": "10m", "max-file": "3", **(given.get("logOpts") or {})}
+        options = given.get("logOpts") or {}
+        if given.get("logDriver", "json-file") == "json-file" and not options.get("max-size"):
+            given["logOpts"] = {"max-file": "3", **options, "max-size": "10m"}
     elif container.pod is not None:
         resources = given.get("resources") or {}
-        limits = resources.get("limits") or {}
-        same = {name: limits[name] for name in ("cpu", "memory") if name in limits}
-        given["resources"] = {
-            **resources,
-            "requests": {**(resources.get("requests") or {}), **same},
-        }
+        limits, requests = (dict(resources.get(key) or {}) for key in ("limits", "requests"))
+        if limits.get("memory"):
+            requests["memory"] = limits["memory"]
+        if limits.get("cpu") and not quantity(requests.get("cpu") or 0):
+            requests["cpu"] = limits["cpu"]
+        given["resources"] = {**resources, "requests": requests}
 
 
 RULE = Rule(

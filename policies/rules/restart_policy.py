@@ -35,7 +35,8 @@ def _mend(container: Container, given: dict[str, Any]) -> None:
     if container.docker:
         if given.get("restart") not in ("unless-stopped", "always"):
             given["restart"] = "unless-stopped"
-        given["mustRun"] = True
+        if given.get("mustRun") is False:
+            given["mustRun"] = True
     elif container.pod is not None and container.pod.serves:
         # Always, then.
         cast("dict[str, Any]", container.pod.spec).pop("restartPolicy", None)

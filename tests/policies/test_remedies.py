@@ -32,6 +32,7 @@ MENDED: dict[RuleName, tuple[tuple[str, str, Change], ...]] = {
         ("docker", "Container database-1", put("logOpts", {})),
         ("kubernetes", "Deployment app-1", put(f"{LIMITS}/requests/memory", "1Mi")),
         ("kubernetes", "StatefulSet database-1", drop(f"{LIMITS}/requests/cpu")),
+        ("kubernetes", "StatefulSet database-2", put(f"{LIMITS}/requests/cpu", "0")),
     ),
     "read_only_root": (
         ("docker", "Container app-1", put("securityOpts", [])),
@@ -129,6 +130,17 @@ def test_remedy_that_raises_allows_nothing() -> None:
     found = judge.judge(list(stack), ASKED, TODAY, [rule])
     assert {one.level for one in found} == {"mandatory"}
     assert "KeyError" in found[-1].what
+
+
+def test_what_was_right_already_stays_as_it_is() -> None:
+    stack = Stack("kubernetes")
+    app = stack["Deployment app-1"]
+    put(f"{LIMITS}/requests/cpu", "50m")(stack, app)
+    put(f"{LIMITS}/requests/memory", "1Mi")(stack, app)
+    made, _ = judge.mend(Resource(app.type, app.name, app.inputs), ASKED, TODAY)
+    (container,) = made.inputs["spec"]["template"]["spec"]["containers"]
+    requests, limits = (container["resources"][key] for key in ("requests", "limits"))
+    assert (requests["cpu"], requests["memory"]) == ("50m", limits["memory"])
 
 
 # --- Names on Docker -----------------------------------------------------------------------------
