@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 import pulumi
 from pulumi.runtime import get_config_env
@@ -45,6 +46,7 @@ class Pack:
         self._today = datetime.now(UTC).date()
         self._marked: dict[str, dict[str, Any]] = {}
         self._seen: dict[str, Resource] = {}
+        self._mended: dict[str, list[Finding]] = {}
 
     def policies(self) -> list[Policy]:
         """What resources are, then each rule, then the exceptions' own."""
@@ -57,6 +59,12 @@ class Pack:
                 EnforcementLevel.REMEDIATE,
                 remediate=self._mark,
             ),
+            ResourceValidationPolicy(
+                "remedies",
+                "Says what rules of the level remediate have put right.",
+                self._say,
+                EnforcementLevel.ADVISORY,
+            ),
             *map(self._policy, judge.RULES),
             StackValidationPolicy(
                 judge.EXCEPTIONS,
@@ -67,7 +75,8 @@ class Pack:
         ]
 
     def _policy(self, rule: Rule) -> Policy:
-        level = judge.level_of(rule, self._asked)
+        given = judge.level_of(rule, self._asked)
+        level: Level = "mandatory" if given == "remediate" else given
 
         def one(args: ResourceValidationArgs, report: ReportViolation) -> None:
             _tell(self._by(rule, [self._seen[args.urn]]), report, level)
@@ -78,7 +87,13 @@ class Pack:
 
         if rule.alone:
             return ResourceValidationPolicy(
-                rule.name, rule.reason, one, EnforcementLevel(level), remediation_steps=rule.fix
+                rule.name,
+                rule.reason,
+                one,
+                EnforcementLevel(given),
+                # It takes what is there at once as well as what is awaited.
+                remediate=cast(Any, partial(self._mend, rule)) if rule.remedy else None,
+                remediation_steps=rule.fix,
             )
         return StackValidationPolicy(
             rule.name, rule.reason, all_of_them, EnforcementLevel(level), remediation_steps=rule.fix
@@ -89,6 +104,24 @@ class Pack:
 
     def _mark(self, args: ResourceValidationArgs) -> None:
         self._marked[args.urn] = dict(serialize_properties(args.props))
+
+    def _mend(self, rule: Rule, args: ResourceValidationArgs) -> dict[str, Any] | None:
+        """The inputs that the CLI takes instead, secrets marked as it marks them."""
+        inputs = dict(serialize_properties(args.props))
+        given = Resource(args.resource_type, args.name, inputs, args.opts.protect)
+        made, told = judge.mend(given, self._asked, self._today, [rule], without_secrets)
+        for finding in told:
+            if finding.level == "mandatory":
+                raise RuntimeError(str(finding))
+        if not told:
+            return None
+        self._mended.setdefault(args.urn, []).extend(told)
+        self._marked[args.urn] = dict(made.inputs)
+        return self._marked[args.urn]
+
+    def _say(self, args: ResourceValidationArgs, report: ReportViolation) -> None:
+        for finding in self._mended.pop(args.urn, []):
+            report(f"{finding.rule}: {finding.place}: {finding.what}; {finding.fix}", None)
 
     def _keep(self, args: ResourceValidationArgs, _report: ReportViolation) -> None:
         marked = self._marked.get(args.urn, {})

@@ -6,13 +6,19 @@ argument.
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date
+from hashlib import sha256
+from typing import Any
+
+from msgspec import structs
 
 from policies import rendered
 from policies.files import FILE_RULES
 from policies.model import STACK, Finding, Problem, Resource, Rule
+from policies.reading import is_docker
 from policies.rules import RULES as RESOURCE_RULES
 from stacks.spec_policies import Level, Policies
 
@@ -27,9 +33,72 @@ _HASH = re.compile(r"-[0-9a-f]{8}\Z")
 def judge(
     resources: Sequence[Resource], asked: Policies, today: date, rules: Sequence[Rule] = RULES
 ) -> list[Finding]:
-    """Every finding, mandatory ones last, so that they are what is seen."""
-    found = [finding for rule in rules for finding in by_rule(rule, resources, asked, today)]
-    return sorted([*found, *expired(asked, today)])
+    """Every finding, mandatory ones last, so that they are what is seen. What rules put right
+    themselves is among them, and all are asked about what then comes of it."""
+    mended = [mend(resource, asked, today, rules) for resource in resources]
+    resources = [resource for resource, _ in mended]
+    found = [finding for _, told in mended for finding in told]
+    for rule in rules:
+        found += by_rule(rule, resources, asked, today)
+    found += expired(asked, today)
+    return sorted(found, key=lambda finding: (finding.level == "mandatory", finding))
+
+
+def mend(
+    resource: Resource,
+    asked: Policies,
+    today: date,
+    rules: Sequence[Rule] = RULES,
+    seen: Callable[[dict[str, Any]], Mapping[str, Any]] = dict,
+) -> tuple[Resource, list[Finding]]:
+    """``resource`` as rules of the level ``remediate`` have it, and what each of them put right;
+    that one failed by itself is mandatory here too.
+
+    ``seen`` makes of inputs what rules may read: without secrets.
+    """
+    told: list[Finding] = []
+    for rule in rules:
+        if rule.remedy is None or level_of(rule, asked) != "remediate":
+            continue
+        wrong = _alone(rule, resource, asked, today, seen)
+        if not wrong or wrong[0].resource == STACK:
+            continue  # Nothing to put right, or a rule that failed by itself.
+        try:
+            inputs = rule.remedy(resource)
+        except Exception as error:
+            told.append(_failed(rule, error))
+            continue
+        after = _renamed(resource, structs.replace(resource, inputs=inputs))
+        left = {finding.what for finding in _alone(rule, after, asked, today, seen)}
+        if mended := [finding for finding in wrong if finding.what not in left]:
+            resource = after
+        for finding in mended:
+            what = f"{finding.what}, mended before it is deployed"
+            told.append(structs.replace(finding, level="remediate", what=what))
+    return resource, told
+
+
+def _alone(
+    rule: Rule,
+    resource: Resource,
+    asked: Policies,
+    today: date,
+    seen: Callable[[dict[str, Any]], Mapping[str, Any]],
+) -> list[Finding]:
+    shown = structs.replace(resource, inputs=seen(dict(resource.inputs)))
+    return list(by_rule(rule, [shown], asked, today))
+
+
+def _renamed(before: Resource, after: Resource) -> Resource:
+    """A container on Docker whose name ends in a hash of what it is starts beside the one that it
+    replaces. One that was mended is another, so it gets another name."""
+    name = after.inputs.get("name")
+    if not (is_docker(after, "Container") and isinstance(name, str) and _HASH.search(name)):
+        return after
+    changed = {key: each for key, each in after.inputs.items() if before.inputs.get(key) != each}
+    text = json.dumps([name, changed], sort_keys=True, default=str)
+    digest = sha256(text.encode()).hexdigest()[:8]
+    return structs.replace(after, inputs={**after.inputs, "name": f"{name[:-8]}{digest}"})
 
 
 def by_rule(
@@ -41,16 +110,22 @@ def by_rule(
         for exception in asked.exceptions
         if exception.rule == rule.name and not _is_over(exception.until, today)
     ]
+    level = level_of(rule, asked)
+    # What a rule should have put right and could not.
+    level = "mandatory" if level == "remediate" else level
     try:
         for problem in _problems(rule, resources, asked):
             if not any(_is_called(problem.resource, name) for name in excused):
-                level = level_of(rule, asked)
                 yield Finding(
                     level, rule.name, problem.resource, problem.what, rule.fix, problem.line
                 )
     except Exception as error:
-        what = f"the rule itself failed ({type(error).__name__}: {error}), so nothing is allowed"
-        yield Finding("mandatory", rule.name, STACK, what, f"mend {rule.folder}/{rule.name}.py")
+        yield _failed(rule, error)
+
+
+def _failed(rule: Rule, error: Exception) -> Finding:
+    what = f"the rule itself failed ({type(error).__name__}: {error}), so nothing is allowed"
+    return Finding("mandatory", rule.name, STACK, what, f"mend {rule.folder}/{rule.name}.py")
 
 
 def level_of(rule: Rule, asked: Policies) -> Level:

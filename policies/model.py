@@ -23,6 +23,9 @@ class Hidden:
     def __repr__(self) -> str:
         return "[secret]"
 
+    def __deepcopy__(self, _memo: object) -> Hidden:
+        return self
+
 
 HIDDEN = Hidden()
 
@@ -53,7 +56,8 @@ class Problem(Struct, frozen=True):
 
 class Rule(Struct, frozen=True, kw_only=True):
     """One rule. ``find`` is given all resources of the kinds that it ``reads`` (none named: of
-    every kind), or one at a time where it judges each ``alone``, and names what is wrong."""
+    every kind), or one at a time where it judges each ``alone``, and names what is wrong. A
+    ``remedy`` says what inputs a resource has to have instead; it is for those that judge alone."""
 
     name: RuleName
     reason: str
@@ -63,6 +67,7 @@ class Rule(Struct, frozen=True, kw_only=True):
     alone: bool = True
     level: Level = "mandatory"
     folder: str = "policies/rules"
+    remedy: Callable[[Resource], dict[str, Any]] | None = None
 
 
 class Flaw(Struct, frozen=True):

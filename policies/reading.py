@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, cast
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from policies.model import HIDDEN, UNKNOWN, Resource
 
@@ -108,6 +109,16 @@ def containers(resources: Sequence[Resource]) -> Iterator[Container]:
     for pod in pods(resources):
         for given in pod.containers:
             yield Container(pod.resource, given, pod=pod)
+
+
+def with_containers(
+    resource: Resource, change: Callable[[Container, dict[str, Any]], None]
+) -> dict[str, Any]:
+    """Its inputs after ``change`` of each of its containers: that is given a copy to write to."""
+    copied = structs.replace(resource, inputs=copy.deepcopy(dict(resource.inputs)))
+    for container in containers([copied]):
+        change(container, cast("dict[str, Any]", container.given))
+    return cast("dict[str, Any]", copied.inputs)
 
 
 def environment(container: Container) -> dict[str, Any]:

@@ -58,7 +58,7 @@ class _Check:
         self._ask("policies", lambda: self._policies(spec, planned))
         for name in sorted(name for name in files if name.endswith(".sql")):
             self._ask("sql", partial(self._sql, name, files[name]))
-        self._ask("proxy", lambda: _proxies(planned, files))
+        self._ask("proxy", lambda: proxies(planned, files))
 
     def _ask(self, case: str, check: Callable[[], _T]) -> _T | None:
         """What ``check`` answers; a refusal that it has not noted itself is a finding."""
@@ -101,20 +101,9 @@ class _Check:
         _pass_sql(self._stack, name, found)
 
 
-def judge(planned: Plan) -> None:
-    """Have the services themselves read what is rendered for them. Raises ``CrmError`` with what
-    one of them refuses."""
-    stack = planned.stack
-    files = render.Renderer().tree(planned)
-    print(f"{stack}: templates: {len(files)} files rendered")
-    from stacks import sql_lint
-
-    for name in sorted(name for name in files if name.endswith(".sql")):
-        _pass_sql(stack, name, list(sql_lint.lint(files[name])))
-    _proxies(planned, files)
-
-
-def _proxies(planned: Plan, files: Mapping[str, str]) -> None:
+def proxies(planned: Plan, files: Mapping[str, str]) -> None:
+    """Have the proxy itself read what is rendered for it, and raise ``CrmError`` with what it
+    refuses."""
     stack = planned.stack
     secrets = _certificate(planned.edge)
     for workload in tiers.workloads(planned, files, images.app_reference(ROOT)):

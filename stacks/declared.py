@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, cast
 
 import pulumi
 
-from stacks import images, render, tiers
+from stacks import images, policy_gate, render, tiers
 from stacks.balancing import CERTIFICATE_SECRETS
 from stacks.embedded.deployment import Deployment, Diff
 from stacks.embedded.monitor import Monitor, run_program
@@ -22,6 +22,7 @@ from stacks.paths import ROOT
 from stacks.plan import Plan
 from stacks.pulumi_state.crypter import Crypter
 from stacks.pulumi_state.values import Properties
+from stacks.spec_policies import Policies
 from stacks.targets import choice
 
 if TYPE_CHECKING:
@@ -67,8 +68,11 @@ def unkept(stack: str, resources: list[Resource]) -> State:
     return State(stack, cast(Crypter, None), resources)
 
 
-def register(plan: Plan, deployment: Deployment) -> None:
-    """Hand all that ``plan`` declares to ``deployment``, which is to make nothing of it."""
+def register(plan: Plan, deployment: Deployment, asked: Policies | None = None) -> None:
+    """Hand all that ``plan`` declares to ``deployment``, which is to make nothing of it; as rules
+    that put things right have it, where it is said what is ``asked`` of them."""
+    if asked is not None:
+        deployment.handler_of = policy_gate.mending(deployment.handler_of, asked)
     workloads = tiers.workloads(plan, render.Renderer().tree(plan), images.app_reference(ROOT))
     names = [name for name, reference in plan.secrets.items() if reference is not None]
     if plan.kubernetes.pull_secret is not None:

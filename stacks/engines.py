@@ -207,7 +207,7 @@ def _embedded(stack: str, path: Path, on_event: Callable[[Event], None]) -> Engi
         stack_file=path,
         program=Path(__file__).parent,
         on_event=on_event,
-        judge=partial(policy_gate.refuse, stack),
+        judge=partial(policy_gate.judging, stack),
     )
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from policies import judge
 from policies.model import HIDDEN, Finding, Resource, lines
@@ -17,22 +18,65 @@ from stacks.pulumi_state.values import map_secrets
 from stacks.spec_policies import Policies
 
 if TYPE_CHECKING:
+    from stacks.embedded.deployment import Deployment, Handler
     from stacks.embedded.state import Resource as Registered
+    from stacks.embedded.state import State
     from stacks.plan import Plan
+    from stacks.pulumi_state.values import Properties
+
+    HandlerOf = Callable[[Registered, State], Handler]
 
 
-def refuse(stack: str, registered: Iterable[Registered]) -> None:
-    """Judge what the program of ``stack`` registered, as its file wants it.
+@contextmanager
+def judging(stack: str, deployment: Deployment) -> Iterator[None]:
+    """Mend and judge what the program of ``stack`` registers within, as its file wants it.
 
-    Raises ``CrmError`` with all that is mandatory; what is advisory is told.
+    Raises ``CrmError`` with all that is mandatory; the rest is told.
     """
-    allow(stack, findings(registered, stack_file.load(stack).policies, _today()))
+    asked = stack_file.load(stack).policies
+    mended: list[Finding] = []
+    deployment.handler_of = mending(deployment.handler_of, asked, mended.append)
+    yield
+    found = findings(deployment.state.registered.values(), asked, _today())
+    allow(stack, [*sorted(mended), *found])
+
+
+def mending(
+    handler_of: HandlerOf, asked: Policies, tell: Callable[[Finding], object] = lambda _: None
+) -> HandlerOf:
+    """``handler_of``, whose handlers are given what rules of the level ``remediate`` make of each
+    resource; ``tell`` is called, from several threads, with what they put right."""
+
+    def handler(resource: Registered, state: State) -> Handler:
+        return cast("Handler", _Mending(handler_of(resource, state), asked, tell))
+
+    return handler if "remediate" in asked.levels.values() else handler_of
+
+
+class _Mending:
+    """A handler before which rules put right what they can."""
+
+    def __init__(
+        self, handler: Handler, asked: Policies, tell: Callable[[Finding], object]
+    ) -> None:
+        self._handler, self._asked, self._tell = handler, asked, tell
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._handler, name)
+
+    def check(self, new: Registered, old: Registered | None) -> Properties:
+        given = Resource(new.type, new.name, new.inputs, new.protect)
+        made, told = judge.mend(given, self._asked, _today(), seen=without_secrets)
+        new.inputs = dict(made.inputs)
+        for finding in told:
+            self._tell(finding)
+        return self._handler.check(new, old)
 
 
 def check(plan: Plan, asked: Policies) -> int:
     """Judge what ``plan`` would register, without registering it; how many resources that are.
 
-    Raises ``CrmError`` as ``refuse`` does.
+    Raises ``CrmError`` with all that is mandatory; the rest is told.
     """
     number, found = judged(plan, asked)
     allow(plan.stack, found)
@@ -69,8 +113,8 @@ def without_secrets(inputs: dict[str, Any]) -> dict[str, Any]:
 
 
 def allow(stack: str, found: Sequence[Finding]) -> None:
-    """Tell what is advisory, and raise ``CrmError`` with all that is mandatory."""
-    for line in lines(finding for finding in found if finding.level == "advisory"):
+    """Tell what is not mandatory, and raise ``CrmError`` with all that is."""
+    for line in lines(finding for finding in found if finding.level != "mandatory"):
         _tell(line)
     if fatal := lines(finding for finding in found if finding.level == "mandatory"):
         shown = "\n  ".join(fatal)

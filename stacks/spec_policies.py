@@ -14,6 +14,7 @@ RuleName = Literal[
     "backup_in_production",
     "closed_ports",
     "connection_budget",
+    "cost_ceiling",
     "data_protected",
     "haproxy_body_limit",
     "haproxy_quiet",
@@ -52,8 +53,12 @@ RuleName = Literal[
 ]
 """The rules there are; each is a file of that name in policies/rules, or policies/files."""
 
-Level = Literal["advisory", "mandatory"]
-"""Whether a finding is told, or stops what is about to be done."""
+Level = Literal["advisory", "mandatory", "remediate"]
+"""Whether a finding is told, stops what is about to be done, or is put right before that is done
+and told; what could not be put right stops it."""
+
+REMEDIES: tuple[RuleName, ...] = ("limits", "read_only_root", "restart_policy")
+"""The rules that know what would be right instead."""
 
 CostCentre = Annotated[
     str,
@@ -100,6 +105,10 @@ _Day = Annotated[
 _Ceiling = Annotated[
     int, Meta(ge=1, le=1_000_000, description="a number from 1 to 1000000", examples=[64])
 ]
+_Money = Annotated[
+    float,
+    Meta(gt=0, le=10_000_000, description="a number above 0, 10000000 at most", examples=[250]),
+]
 _Copies = Annotated[int, Meta(ge=1, le=100, description="1 to 100 replicas", examples=[2])]
 
 
@@ -124,9 +133,17 @@ class SizeCeiling(Part, frozen=True):
     storage_gib: _Ceiling = 2_048
 
 
+class CostCeiling(Part, frozen=True):
+    """What a month of a stack may cost, in the currency of stacks/prices.yaml; nothing is asked
+    where it is not said."""
+
+    month: _Money | None = None
+
+
 class Parameters(Part, frozen=True):
     """Those of the rules that have any."""
 
+    cost_ceiling: CostCeiling = CostCeiling()
     redundancy: Redundancy = Redundancy()
     required_labels: RequiredLabels = RequiredLabels()
     size_ceiling: SizeCeiling = SizeCeiling()
@@ -159,3 +176,11 @@ class Policies(Part, frozen=True):
     """Where a rule's own level is not wanted."""
     parameters: Parameters = Parameters()
     exceptions: tuple[PolicyException, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name, level in self.levels.items():
+            if level == "remediate" and name not in REMEDIES:
+                raise ValueError(
+                    f"`levels.{name}`: this rule mends nothing; write advisory or mandatory, or "
+                    f"remediate for one of {', '.join(REMEDIES)}"
+                )

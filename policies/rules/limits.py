@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from policies.model import Problem, Resource, Rule
-from policies.reading import RUNNING, Container, containers, pods, quantity, sizes
+from policies.reading import (
+    RUNNING,
+    Container,
+    containers,
+    pods,
+    quantity,
+    sizes,
+    with_containers,
+)
 from stacks.spec_policies import Policies
 
 
@@ -43,10 +52,29 @@ def _missing(container: Container) -> Iterator[str]:
             yield "no CPUs are set aside for it"
 
 
+def _mend(container: Container, given: dict[str, Any]) -> None:
+    # How much it needs, of memory, CPU or space, is nothing that a rule can know.
+    if container.docker:
+        if given.get("memory"):
+            given["memorySwap"] = given["memory"]
+        options = given.get("logOpts") or {}
+        if given.get("logDriver", "json-file") == "json-file" and not options.get("max-size"):
+            given["logOpts"] = {"max-file": "3", **options, "max-size": "10m"}
+    elif container.pod is not None:
+        resources = given.get("resources") or {}
+        limits, requests = (dict(resources.get(key) or {}) for key in ("limits", "requests"))
+        if limits.get("memory"):
+            requests["memory"] = limits["memory"]
+        if limits.get("cpu") and not quantity(requests.get("cpu") or 0):
+            requests["cpu"] = limits["cpu"]
+        given["resources"] = {**resources, "requests": requests}
+
+
 RULE = Rule(
     name="limits",
     reason="One that takes all of a machine takes its neighbours down with it.",
     fix="give cpus and memory_mib",
     reads=RUNNING,
     find=_find,
+    remedy=lambda resource: with_containers(resource, _mend),
 )

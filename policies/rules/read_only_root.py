@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from policies.model import Problem, Resource, Rule
-from policies.reading import RUNNING, Container, containers
+from policies.reading import RUNNING, Container, containers, with_containers
 from stacks.spec_policies import Policies
 
 
@@ -51,10 +52,21 @@ def _of_pods(container: Container) -> Iterator[str]:
         yield "may run as root"
 
 
+def _mend(container: Container, given: dict[str, Any]) -> None:
+    # Whether it writes to its root, or needs to be root, is nothing that a rule can know.
+    if container.docker:
+        if "its processes can gain privileges" in set(_of_docker(container)):
+            given["securityOpts"] = [*(given.get("securityOpts") or ()), "no-new-privileges"]
+    elif container.pod is not None:
+        security = given.get("securityContext") or {}
+        given["securityContext"] = {**security, "allowPrivilegeEscalation": False}
+
+
 RULE = Rule(
     name="read_only_root",
     reason="Who breaks in can then leave nothing behind and become nobody else.",
     fix="read-only root, no-new-privileges, a user of its own; tmpfs for what is written",
     reads=RUNNING,
     find=_find,
+    remedy=lambda resource: with_containers(resource, _mend),
 )

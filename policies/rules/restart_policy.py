@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any, cast
 
 from policies.model import Problem, Resource, Rule
-from policies.reading import RUNNING, containers, pods
+from policies.reading import RUNNING, Container, containers, pods, with_containers
 from stacks.spec_policies import Policies
 
 
@@ -29,10 +30,23 @@ def _find(resources: Sequence[Resource], asked: Policies) -> Iterator[Problem]:
             yield Problem(name, "is a job that is tried again without a limit")
 
 
+def _mend(container: Container, given: dict[str, Any]) -> None:
+    # How long a job may take is nothing that a rule can know.
+    if container.docker:
+        if given.get("restart") not in ("unless-stopped", "always"):
+            given["restart"] = "unless-stopped"
+        if given.get("mustRun") is False:
+            given["mustRun"] = True
+    elif container.pod is not None and container.pod.serves:
+        # Always, then.
+        cast("dict[str, Any]", container.pod.spec).pop("restartPolicy", None)
+
+
 RULE = Rule(
     name="restart_policy",
     reason="A crash at night is over before anybody wakes; a job that hangs is noticed.",
     fix="restart: unless-stopped for what serves, a time limit for jobs",
     reads=RUNNING,
     find=_find,
+    remedy=lambda resource: with_containers(resource, _mend),
 )

@@ -8,8 +8,8 @@ import json
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import KW_ONLY, dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -49,7 +49,7 @@ class EmbeddedEngine:
     stack_file: Path
     program: Path
     on_event: OnEvent
-    judge: Callable[[Iterable[Resource]], None] = lambda _: None  # raises what must not be
+    judge: Callable[[Deployment], AbstractContextManager[Any]] = nullcontext  # around the program
 
     def __post_init__(self) -> None:
         self._store = Store(self.backend, self.stack)
@@ -155,8 +155,8 @@ class EmbeddedEngine:
                 f" -aq {label}) && docker network prune -f {label}"
             )
         self._sweep(deployment)
-        run_program(self.program, Monitor(deployment, self._config, self._secret))
-        self.judge(deployment.state.registered.values())
+        with self.judge(deployment):  # may mend what is registered; raises what must not be
+            run_program(self.program, Monitor(deployment, self._config, self._secret))
         deployment.delete(deployment.state.earlier)
 
     def _load(self) -> State:

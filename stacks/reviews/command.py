@@ -6,8 +6,9 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
+from stacks import prices, stack_file
 from stacks.errors import CrmError
-from stacks.reviews import blocks, other, prices, side, steps
+from stacks.reviews import blocks, other, side, steps
 from stacks.reviews.model import Review
 from stacks.reviews.page import page
 
@@ -30,7 +31,8 @@ def run(stack: str, against: str, form: str, file: Path | None) -> int:
     if before is not None and after is not None and before.target != after.target:
         found = steps.Steps(())
     else:
-        found = steps.between(stack, before.resources if before else [], planned)
+        asked = stack_file.load(stack).policies if planned else None
+        found = steps.between(stack, before.resources if before else [], planned, asked)
     name = f"{blocks.code(against)} (commit {blocks.code(commit[:12])})"
     notes = (note,) if note else ()
     shown = page(Review(stack, name, before, after, found, money, notes))

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from msgspec import Struct
 
 from policies.model import Finding
+from stacks.prices import Prices
 from stacks.reviews import effects
 from stacks.reviews.blocks import code
-from stacks.reviews.prices import Prices
 from stacks.reviews.side import Side, Size
 from stacks.reviews.steps import Step, Steps
 
@@ -65,11 +65,14 @@ def totals(review: Review) -> tuple[Range, Range]:
 def cost_range(review: Review, sizes: Sequence[Size | None]) -> Range:
     """What those of ``sizes`` that are there cost in a month."""
     there = [size for size in sizes if size is not None]
-    month = review.prices.month
     return (
-        sum(month(size, size.least) for size in there),
-        sum(month(size, size.most) for size in there),
+        sum(_month(review.prices, size, size.least) for size in there),
+        sum(_month(review.prices, size, size.most) for size in there),
     )
+
+
+def _month(prices: Prices, size: Size, count: int) -> float:
+    return prices.month(count * size.cpus, count * size.memory_mib, count * size.storage_gib)
 
 
 def judged(review: Review) -> tuple[list[Finding], list[Finding], list[Finding]]:

@@ -21,6 +21,7 @@ from stacks.errors import CrmError
 from stacks.paths import ROOT, STACK_FILES
 from stacks.plan import Plan
 from stacks.render import Renderer
+from stacks.spec_policies import Policies
 from stacks.workload import Workload
 
 _MADE = {
@@ -71,7 +72,7 @@ def describe(stack: str, day: date, folder: Path = STACK_FILES) -> tuple[Side, P
         sizes=tuple(_size(w) for w in workloads if not (w.run_once or w.schedule)),
         files=review.tree(renderer, planned),
         findings=tuple(policy_gate.findings(registered, spec.policies, day)),
-        resources=_deployed(planned, registered),
+        resources=_deployed(planned, registered, spec.policies),
     )
     return side, planned
 
@@ -97,7 +98,7 @@ class _Settled(declared.Nothing):
         return Diff([])
 
 
-def _deployed(planned: Plan, registered: list[Resource]) -> list[Resource]:
+def _deployed(planned: Plan, registered: list[Resource], asked: Policies) -> list[Resource]:
     """What ``registered`` would be in the state after an ``up``.
 
     Some inputs come from what others turned into, so all is registered once more, over what the
@@ -105,7 +106,7 @@ def _deployed(planned: Plan, registered: list[Resource]) -> list[Resource]:
     """
     state = declared.unkept(planned.stack, [_made(each) for each in registered])
     deployment = Deployment(state, lambda *_: _Settled(), lambda _: None, None)
-    declared.register(planned, deployment)
+    declared.register(planned, deployment, asked)
     return [_made(resource) for resource in state.registered.values()]
 
 

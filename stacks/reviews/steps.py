@@ -20,6 +20,7 @@ from stacks.errors import CrmError
 from stacks.plan import Plan
 from stacks.pulumi_state.values import changed_names
 from stacks.results import CHANGES, Event
+from stacks.spec_policies import Policies
 from stacks.targets.docker_host import KINDS
 
 
@@ -54,8 +55,11 @@ class Steps(msgspec.Struct, frozen=True):
         return [s for s in self.all if s.workload == workload and s.kind in kinds]
 
 
-def between(stack: str, before: Sequence[Resource], planned: Plan | None) -> Steps:
-    """From ``before`` to what ``planned`` declares; without one, to nothing but what is kept."""
+def between(
+    stack: str, before: Sequence[Resource], planned: Plan | None, asked: Policies | None = None
+) -> Steps:
+    """From ``before`` to what ``planned`` declares, and rules make of it as they are ``asked``;
+    without one, to nothing but what is kept."""
     resources = [msgspec.structs.replace(resource) for resource in before]
     state = declared.unkept(stack, resources)
     told: list[Event] = []
@@ -71,7 +75,7 @@ def between(stack: str, before: Sequence[Resource], planned: Plan | None) -> Ste
                     kept |= {resource.urn} | resource.needs
             deployment.delete([r for r in resources if r.urn not in kept])
         else:
-            declared.register(planned, deployment)
+            declared.register(planned, deployment, asked)
             deployment.delete(state.earlier)
     except CrmError as error:
         refusal = str(error)

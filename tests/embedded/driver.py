@@ -83,7 +83,7 @@ def main() -> None:
         on_event=on_event,
     )
     if "JUDGED_AS" in os.environ:
-        engine.judge = partial(policy_gate.refuse, os.environ["JUDGED_AS"])
+        engine.judge = partial(policy_gate.judging, os.environ["JUDGED_AS"])
     try:
         result = getattr(engine, verb)(**arguments)
         answer = vars(result) if hasattr(result, "changes") else {"value": result}

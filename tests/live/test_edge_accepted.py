@@ -6,7 +6,6 @@ import pytest
 
 from stacks import check
 from stacks.errors import CrmError
-from stacks.render import Renderer
 from tests import edges
 
 pytestmark = pytest.mark.live
@@ -24,15 +23,15 @@ SETS = [
 def test_proxy_accepts_what_is_rendered(
     proxy: str, config: dict[str, object], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    check.judge(edges.made(proxy, config))
+    planned = edges.made(proxy, config)
+    check.proxies(planned, edges.RENDERER.tree(planned))
     assert f"dev: edge: accepted by {proxy} -" in capsys.readouterr().out
 
 
-def test_proxy_that_refuses_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_proxy_that_refuses_is_heard() -> None:
     planned = edges.made("haproxy", {})
     tree = edges.RENDERER.tree(planned)
     broken = tree["haproxy/haproxy.cfg"].replace("balance roundrobin", "balance nonsense")
     assert broken != tree["haproxy/haproxy.cfg"]
-    monkeypatch.setattr(Renderer, "tree", lambda *_: {**tree, "haproxy/haproxy.cfg": broken})
     with pytest.raises(CrmError, match=r"haproxy\.cfg:\d+.*balance"):
-        check.judge(planned)
+        check.proxies(planned, {**tree, "haproxy/haproxy.cfg": broken})

@@ -11,6 +11,7 @@ from typing import Any
 
 from policies.model import Resource
 from stacks import declared, plan, policy_gate, stack_file
+from stacks.embedded.deployment import Deployment
 from stacks.embedded.state import Resource as Registered
 from stacks.spec import StackSpec
 
@@ -53,6 +54,15 @@ def production(target: str, **changes: Any) -> StackSpec:
 def register(spec: StackSpec, stack: str = "horizontal") -> list[Registered]:
     """What the program would register of ``spec``."""
     return list(declared.resources(plan.make(stack, spec)))
+
+
+def planned(spec: StackSpec, stack: str = "horizontal") -> list[Registered]:
+    """What the embedded engine's plan of ``spec`` leaves, with the rules asked as it asks them."""
+    state = declared.unkept(stack, [])
+    deployment = Deployment(state, lambda *_: declared.Nothing(), lambda _: None, None)
+    with policy_gate.judging(stack, deployment):
+        declared.register(plan.make(stack, spec), deployment)
+    return list(state)
 
 
 @cache

@@ -129,6 +129,16 @@ MUTATIONS: dict[str, tuple[Mutation, ...]] = {
         ),
         (CLUSTER, "Deployment app-2", put("spec/replicas", 90)),
     ),
+    "cost_ceiling": (
+        (DOCKER, "Container database-1", put("memory", 900_000)),
+        (DOCKER, "Container app-1", put("cpus", "900.0")),
+        (CLUSTER, "Deployment app-1", put("spec/replicas", 1000)),
+        (
+            CLUSTER,
+            "PersistentVolumeClaim database-1-data",
+            put("spec/resources/requests/storage", "90Ti"),
+        ),
+    ),
     "data_protected": (
         (DOCKER, "Volume database-1-data", unprotected),
         (DOCKER, "Volume database-2-data", gone),

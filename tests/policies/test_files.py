@@ -14,12 +14,12 @@ from policies import directives, judge
 from policies.files import FILE_RULES
 from policies.model import FileRule, Flaw, Problem
 from policies.rendered import KINDS, as_rule, judged
-from stacks import plan, policy_gate, stack_file
+from stacks import plan, stack_file
 from stacks.errors import CrmError
 from stacks.spec_policies import Policies
 from tests.edges import BOTH, OWN, RENDERER, configuration, made
 from tests.policies.file_mutations import HAPROXY, MUTATIONS, MYSQL, NGINX, SCHEMA
-from tests.policies.judged import TARGETS, TODAY, Stack, production, register
+from tests.policies.judged import TARGETS, TODAY, Stack, planned, production
 from tests.policies.mutations import edit
 
 CASES = [
@@ -167,7 +167,7 @@ def test_gate_of_the_embedded_engine_refuses_a_setting_of_the_stack_file(
     with pytest.raises(
         CrmError, match=r"mysql_closed \(mandatory\): mysql/database-1/my\.cnf:\d+: skip"
     ):
-        policy_gate.refuse("horizontal", register(spec))
+        planned(spec)
 
 
 def test_exception_names_the_path_of_a_file() -> None:

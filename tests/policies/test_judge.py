@@ -13,7 +13,7 @@ from policies.model import Problem, Resource, Rule, lines
 from stacks import policy_gate, stack_file
 from stacks.errors import CrmError
 from stacks.spec_policies import Policies
-from tests.policies.judged import TARGETS, TODAY, Stack, production, register
+from tests.policies.judged import TARGETS, TODAY, Stack, planned, production, register
 from tests.policies.mutations import put
 
 EXCEPTION = {
@@ -98,6 +98,9 @@ def test_parameters_change_what_a_rule_asks() -> None:
     small = {"containers": 5, "cpus": 2, "memory_mib": 512}
     found = judge.judge(resources, asked(parameters={"size_ceiling": small}), TODAY)
     assert sorted(f.what.split()[3].rstrip(",") for f in found) == sorted(small)
+    (one,) = judge.judge(resources, asked(parameters={"cost_ceiling": {"month": 0.5}}), TODAY)
+    assert (one.rule, one.resource) == ("cost_ceiling", "stack")
+    assert one.what.endswith(" a month, and the ceiling is 0.50")
     wanted = asked(parameters={"required_labels": {"labels": ["crm.team"]}})
     found = judge.judge(resources, wanted, TODAY)
     assert {f.what for f in found} == {"has no label crm.team"}
@@ -118,7 +121,7 @@ def test_gate_refuses_by_the_stack_files_policies(monkeypatch: pytest.MonkeyPatc
     spec = production("docker", cost_centre="")
     monkeypatch.setattr(stack_file, "load", lambda _stack: spec)
     with pytest.raises(CrmError, match=r"(?s)horizontal\.yaml: policies .*required_labels.*edge"):
-        policy_gate.refuse("horizontal", register(spec))
+        planned(spec)
 
 
 def test_gate_tells_what_is_advisory(
@@ -127,7 +130,7 @@ def test_gate_tells_what_is_advisory(
     policies = {"production": True, "levels": {"required_labels": "advisory"}}
     spec = production("docker", cost_centre="", policies=policies)
     monkeypatch.setattr(stack_file, "load", lambda _stack: spec)
-    policy_gate.refuse("horizontal", register(spec))
+    planned(spec)
     assert "policy required_labels (advisory): app-1, app-2" in capsys.readouterr().err
 
 
@@ -155,6 +158,7 @@ def test_no_secret_reaches_a_rule() -> None:
         ),
         ({"exceptions": [{**EXCEPTION, "reason": "because"}]}, "a sentence of 10 to 400"),
         ({"parameters": {"size_ceiling": {"cpu": 1}}}, "did you mean `cpus`?"),
+        ({"parameters": {"cost_ceiling": {"month": 0}}}, "month: 0 is not allowed; write a number"),
         ({"production": "yes"}, "crm:policies.production: 'yes' is not allowed; write true"),
     ],
 )

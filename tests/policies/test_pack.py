@@ -14,7 +14,7 @@ import grpc
 import pytest
 import yaml
 from google.protobuf import empty_pb2
-from google.protobuf.json_format import ParseDict
+from google.protobuf.json_format import MessageToDict, ParseDict
 from google.protobuf.struct_pb2 import Struct
 from pulumi.runtime.proto import analyzer_pb2, analyzer_pb2_grpc
 
@@ -209,6 +209,37 @@ def test_pack_goes_by_the_stacks_own_levels_and_exceptions() -> None:
     said = " ".join(started.messages)
     assert "2026-01-31" in said
     assert "ada" in said
+
+
+def test_pack_gives_the_cli_what_it_mended_and_says_so() -> None:
+    resources = register(production("docker"))
+    app = find(resources, "app-1", "Container")
+    app.inputs |= {"restart": "no", "envs": hide(["CRM_INSTANCE=app-1", "GREETING=swordfish"])}
+    asked = {"production": True, "levels": {"restart_policy": "remediate"}}
+    with pack(asked) as started:
+        (mended,) = started.stub.Remediate(_request(app)).remediations
+        assert mended.policyName == "restart_policy"
+        taken = MessageToDict(mended.properties)
+        assert taken.pop("restart") == "unless-stopped"
+        # Secrets are marked, so that they are encrypted, and known as such to other rules.
+        assert taken["envs"] == app.inputs["envs"]
+        app.inputs |= {**taken, "restart": "unless-stopped"}
+        found = started.judge(resources, remediate=False)
+    assert found == {("remedies", "advisory"), ("no_plain_secrets", "mandatory")}
+    (said,) = (one for one in started.messages if "restart_policy" in one)
+    assert "restart_policy: app-1: stays away once it stopped (restart: no), mended" in said
+
+
+def test_what_the_cli_did_not_take_is_denied() -> None:
+    resources = register(production("docker"))
+    find(resources, "app-1", "Container").inputs["restart"] = "no"
+    with pack({"production": True, "levels": {"restart_policy": "remediate"}}) as started:
+        assert started.judge(resources, remediate=False) == {("restart_policy", "mandatory")}
+
+
+def test_pack_knows_what_a_month_costs() -> None:
+    with pack({"production": True, "parameters": {"cost_ceiling": {"month": 1}}}) as started:
+        assert started.judge(register(production("docker"))) == {("cost_ceiling", "mandatory")}
 
 
 def test_failing_rule_denies_even_where_it_is_advisory() -> None:

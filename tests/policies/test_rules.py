@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
@@ -12,18 +13,29 @@ from policies import judge
 from policies.files import FILE_RULES
 from policies.model import Finding, Resource, Rule
 from policies.rules import RULES
-from stacks import policy_gate, stack_file
-from stacks.spec_policies import Policies, RuleName
+from policies.rules.cost_ceiling import month
+from stacks import declared, policy_gate, prices, stack_file
+from stacks.paths import STACK_FILES
+from stacks.prices import load
+from stacks.reviews import side
+from stacks.spec_policies import CostCeiling, Parameters, Policies, RuleName
 from tests.live import parity
 from tests.policies.judged import TARGETS, TODAY, Stack, production, register
 from tests.policies.mutations import MUTATIONS, Change
 
-PRODUCTION = Policies(production=True)
+PRODUCTION = Policies(production=True, parameters=Parameters(cost_ceiling=CostCeiling(month=1_000)))
+PRICES = prices.Prices("EUR", 0.03, 0.004, 0.09, 730)
 CASES = [
     pytest.param(rule, *mutation, id=f"{rule}-{number}-{mutation[1].replace(' ', '-')}")
     for rule, mutations in MUTATIONS.items()
     for number, mutation in enumerate(mutations, start=1)
 ]
+
+
+@pytest.fixture(autouse=True)
+def _these_prices(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever somebody makes of those that are shipped."""
+    monkeypatch.setattr(prices, "load", lambda: PRICES)
 
 
 def failing(resources: Sequence[Resource], asked: Policies = PRODUCTION) -> set[str]:
@@ -94,6 +106,42 @@ def test_what_only_production_needs_is_not_asked_elsewhere() -> None:
             ]
     assert failing(list(stack)) == {"redundancy", "required_labels"}
     assert failing(list(stack), Policies()) == set()
+
+
+def test_without_a_ceiling_no_cost_is_too_much() -> None:
+    stack = Stack("docker")
+    stack["Container app-1"].inputs["cpus"] = "900.0"
+    assert "cost_ceiling" in failing(list(stack))
+    assert "cost_ceiling" not in failing(list(stack), Policies(production=True))
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("stack", stack_file.names())
+def test_cost_is_what_a_review_shows_but_for_volumes_on_docker(
+    stack: str, target: str, tmp_path: Path
+) -> None:
+    text = (STACK_FILES / f"Pulumi.{stack}.yaml").read_text(encoding="utf-8")
+    (tmp_path / f"Pulumi.{stack}.yaml").write_text(
+        re.sub(r"^  crm:target:.*\n", "", text, flags=re.M) + f"  crm:target: {target}\n",
+        encoding="utf-8",
+    )
+    seen, planned = side.describe(stack, TODAY, tmp_path)
+    shown = sum(
+        PRICES.month(s.most * s.cpus, s.most * s.memory_mib, on_cluster * s.most * s.storage_gib)
+        for s in seen.sizes
+        for on_cluster in [target == "kubernetes"]
+    )
+    resources = policy_gate.plain(declared.resources(planned))
+    assert shown > 0
+    assert month(resources, PRICES) == pytest.approx(shown)
+
+
+def test_wrong_prices_allow_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    path = tmp_path / "prices.yaml"
+    monkeypatch.setattr(prices, "load", lambda: load(path))
+    found = judge.judge(list(Stack("docker")), PRODUCTION, TODAY)
+    assert [(finding.rule, finding.level) for finding in found] == [("cost_ceiling", "mandatory")]
+    assert "prices.yaml: cannot be read" in found[0].what
 
 
 def test_self_made_certificate_is_not_for_production() -> None:

@@ -182,6 +182,15 @@ def test_check_denies_what_the_stack_file_asks_for(project: Project) -> None:
         assert f"  {rule} (mandatory): " in done.err
 
 
+def test_check_denies_what_costs_too_much(project: Project) -> None:
+    path = project.stack_file("dev")
+    wanted = "  crm:policies:\n    parameters:\n      cost_ceiling:\n        month: 1\n"
+    path.write_text(path.read_text() + wanted)
+    done = project.crm("check", "dev", DOCKER_HOST=NOWHERE)
+    assert done.code == 1
+    assert "  cost_ceiling (mandatory): stack: costs up to " in done.err
+
+
 def test_expired_exception_fails_ci_with_the_day_and_the_owner(project: Project) -> None:
     path = project.stack_file("horizontal")
     path.write_text(path.read_text() + EXPIRED.lstrip("\n"))

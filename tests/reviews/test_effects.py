@@ -14,6 +14,7 @@ from stacks.reviews import effects, side, steps
 from stacks.reviews.effects import Effect
 from stacks.reviews.side import Side
 from stacks.reviews.steps import Step, Steps
+from stacks.spec_policies import Policies
 
 DAY = date(2027, 1, 15)
 
@@ -124,7 +125,7 @@ def test_self_made_certificate_is_made_anew_for_another_host_alone() -> None:
         return plan.make("dev", stack_file.parse(wanted, "dev"))
 
     first = planned("a.example.com")
-    before = side._deployed(first, list(declared.resources(first)))
+    before = side._deployed(first, list(declared.resources(first)), Policies())
     same = steps.between("dev", before, planned("a.example.com"))
     assert {step.op for step in same.all} == {"same"}
     other = steps.between("dev", before, planned("b.example.com"))

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from stacks import prices
 from stacks.errors import CrmError
-from stacks.reviews import blocks, diffs, prices
+from stacks.reviews import blocks, diffs
 from stacks.reviews.blocks import Diff, Facts, Folded, Heading, Paragraph, Table, code
-from stacks.reviews.side import Size
 
 EVIL = "<img src=x onerror=alert(1)> a|b *c* [d](e) @ada & `f`"
 
@@ -88,8 +88,7 @@ def test_file_that_is_gone_says_so() -> None:
 
 def test_month_costs_what_is_asked_for() -> None:
     given = prices.Prices("EUR", 0.01, 0.002, 0.1, 700)
-    size = Size("app", "app", 2, 2, 0.5, 512, 10)
-    assert given.month(size, 2) == 2 * (0.5 * 0.01 * 700 + 0.5 * 0.002 * 700 + 10 * 0.1)
+    assert given.month(1, 1024, 20) == 2 * (0.5 * 0.01 * 700 + 0.5 * 0.002 * 700 + 10 * 0.1)
 
 
 def test_file_of_prices_that_is_shipped_is_right() -> None:

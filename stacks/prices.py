@@ -11,7 +11,6 @@ import yaml
 
 from stacks.errors import CrmError
 from stacks.paths import PRICES
-from stacks.reviews.side import Size
 
 Price = Annotated[
     float,
@@ -33,12 +32,11 @@ class Prices(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         float, msgspec.Meta(gt=0, le=744, description="a number above 0, 744 at most, such as 730")
     ]
 
-    def month(self, size: Size, count: int) -> float:
-        """What so many instances of ``size`` cost in a month."""
-        hour = size.cpus * self.cpu_hour + size.memory_mib / 1024 * self.memory_gib_hour
-        each = hour * self.hours_per_month + size.storage_gib * self.storage_gib_month
+    def month(self, cpus: float, memory_mib: float, storage_gib: float) -> float:
+        """What so much costs in a month."""
+        hour = cpus * self.cpu_hour + memory_mib / 1024 * self.memory_gib_hour
         # To the cent, so that sums are those of what is shown.
-        return round(count * each, 2)
+        return round(hour * self.hours_per_month + storage_gib * self.storage_gib_month, 2)
 
 
 def load(path: Path = PRICES) -> Prices:
