@@ -13,6 +13,7 @@ import pytest
 
 from tests.live.kubernetes_stack import KubernetesStack
 from tests.live.test_backup import now
+from tests.live.waiting import wait_until
 
 pytestmark = pytest.mark.live
 
@@ -82,14 +83,13 @@ def test_partitions_are_planned_and_made_in_the_keepers_pod(kept: KubernetesStac
 def test_mistaken_delete_is_undone_to_the_second_before(kept: KubernetesStack) -> None:
     before = kept.started()
     # The first one was made on time, by the pod itself.
-    made = kept.run("backups")["backups"]
-    assert {backup["shard"] for backup in made} == {"database-1", "database-2"}
+    wait_until(lambda: len(kept.run("backups")["backups"]) == 2, "a backup of each shard")
     (backup,) = kept.run("backup", "--shard", "database-1")["shards"]
     assert backup["rows"] >= ROWS
     (drilled,) = kept.run("drill", "--shard", "database-1")["shards"]
     assert (drilled["result"], drilled["rows"]) == ("succeeded", backup["rows"])
     assert drilled["rpo_seconds"] == 0
-    assert leftovers(kept) == []
+    wait_until(lambda: not leftovers(kept), "nothing to be left")
     assert kept.started() == before
 
     kept.sql("database-1", "INSERT INTO visits VALUES (0, '2026-01-01')")
@@ -107,7 +107,7 @@ def test_mistaken_delete_is_undone_to_the_second_before(kept: KubernetesStack) -
     assert "restored" not in kept.execute("database-1", "ls", "/data")
     after = kept.started()
     assert [name for name in before if after[name] != before[name]] == ["database-1-0"]
-    assert leftovers(kept) == []
+    wait_until(lambda: not leftovers(kept), "nothing to be left")
 
 
 def test_damaged_backup_fails_the_drill_and_leaves_nothing(kept: KubernetesStack) -> None:
@@ -117,4 +117,4 @@ def test_damaged_backup_fails_the_drill_and_leaves_nothing(kept: KubernetesStack
     assert done.code == 1
     (shard,) = json.loads(done.out)["shards"]
     assert "rows.tsv is damaged" in shard["message"]
-    assert leftovers(kept) == []
+    wait_until(lambda: not leftovers(kept), "nothing to be left")
