@@ -25,17 +25,17 @@ ALL_KINDS = """
 CREATE TABLE visits (
     id BIGINT, seen_at DATETIME(3), words TEXT, old VARCHAR(20) CHARACTER SET latin1,
     raw VARBINARY(20), some BIT(5), little FLOAT, large DOUBLE, exact DECIMAL(30, 10),
-    about JSON, kind ENUM('a', 'ö'), place POINT, at TIMESTAMP NULL, span TIME(6),
+    about JSON, kind ENUM('a', 'ö'), at TIMESTAMP NULL, span TIME(6),
     twice BIGINT AS (id * 2) STORED, PRIMARY KEY (id, seen_at)
 ) PARTITION BY RANGE COLUMNS (seen_at) (PARTITION first VALUES LESS THAN ('2026-01-02'));
 INSERT INTO visits (
-    id, seen_at, words, old, raw, some, little, large, exact, about, kind, place, at, span
+    id, seen_at, words, old, raw, some, little, large, exact, about, kind, at, span
 ) VALUES
-(0, '2026-01-01', NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL),
-(1, '2026-01-01', '', '', '', 0, 0, 0, 0, 'null', 'a', POINT(0, 0), '2026-01-01', '0:0'),
+(0, '2026-01-01', NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL),
+(1, '2026-01-01', '', '', '', 0, 0, 0, 0, 'null', 'a', '2026-01-01', '0:0'),
 (2, '2026-01-01 23:59:59.999', 'it''s "one"\\\\ line,\\n(two),\\r\\n;\\0\\Z€', 'müßig\\n',
  X'00FF0A0D275C', b'10101', 0.1, 1e-308 / 3, -12345678901234567890.0123456789,
- '{"a": "\\\\n\\\\"ü", "b": [1.5, null]}', 'ö', POINT(1.5, -2), '2038-01-19 03:14:07',
+ '{"a": "\\\\n\\\\"ü", "b": [1.5, null]}', 'ö', '2038-01-19 03:14:07',
  '-837:59:59.000001');
 """
 
