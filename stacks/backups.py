@@ -14,12 +14,12 @@ from typing import Any
 
 from msgspec import structs
 
-from stacks import images, plan, render, stack_file, tiers
+from stacks import plan, render, stack_file
 from stacks.errors import CrmError
-from stacks.paths import ROOT, stack_file_name
+from stacks.paths import stack_file_name
 from stacks.plan import Plan
-from stacks.targets import docker_backups
-from stacks.targets.docker_backups import End, Manifest, Place
+from stacks.targets import choice
+from stacks.targets.backup_place import End, Manifest, Place
 
 _CAUGHT_UP_SECONDS = 60
 
@@ -28,15 +28,15 @@ def back_up(stack: str, shard: str | None, *, as_json: bool) -> int:
     """Back up each shard now; 1 when one of them failed."""
 
     def one(place: Place) -> dict[str, Any]:
-        docker_backups.back_up(place)
-        return structs.asdict(docker_backups.listed(place)[-1])
+        place.back_up()
+        return structs.asdict(place.listed()[-1])
 
     return _each(stack, shard, one, as_json)
 
 
 def show(stack: str, shard: str | None, *, as_json: bool) -> int:
     """List the backups there are."""
-    found = [structs.asdict(m) for p in _places(stack, shard)[1] for m in docker_backups.listed(p)]
+    found = [structs.asdict(m) for p in _places(stack, shard)[1] for m in p.listed()]
     if as_json:
         print(json.dumps({"backups": found}, indent=2))
         return 0
@@ -53,13 +53,13 @@ def drill(stack: str, shard: str | None, *, as_json: bool) -> int:
 
 
 def _drill(place: Place) -> dict[str, Any]:
-    newest = _newest(docker_backups.listed(place), place)
+    newest = _newest(place.listed(), place)
     asked = time.time()
     try:
-        behind = _behind(docker_backups.end(place), newest)
+        behind = _behind(place.end(), newest)
     except CrmError:
         behind = None  # The server is away. What is kept of it can be tried all the same.
-    made = docker_backups.rebuild(place, newest.taken)
+    made = place.rebuild(newest.taken)
     if made.problem:
         raise CrmError(made.problem)
     age = None if made.event is None else round(asked - made.event, 1)
@@ -83,28 +83,28 @@ def restore(stack: str, to: str, shard: str | None, *, yes: bool, as_json: bool)
     """
     until = _time(to)
     planned, places = _places(stack, shard)
-    chosen = [(place, _before(docker_backups.listed(place), until, place)) for place in places]
+    chosen = [(place, _before(place.listed(), until, place)) for place in places]
     kept = f"before-restore-{datetime.now(UTC):%Y-%m-%dT%H-%M-%SZ}"
     for place, backup in chosen:
         _say(
             f"{place.shard}: backup {backup.taken} ({backup.rows} rows), then its binary logs to "
             f"{_text(until.timestamp())}; all that was written later goes. What is there now is "
-            f"kept as /data/{kept} in the volume {place.named(place.shard)}-data"
+            f"kept as /data/{kept} in {place.volume(place.shard)}"
         )
     if not yes:
         raise CrmError(f"crm restore {stack}: nothing was changed; to do that, add --yes")
     stop = f"{until + timedelta(seconds=1):%Y-%m-%d %H:%M:%S}"
     for place, backup in chosen:
         _catch_up(place, backup, until)
-        made = docker_backups.rebuild(place, backup.taken, stop, in_place=True)
+        made = place.rebuild(backup.taken, stop, in_place=True)
         if made.problem:
             raise CrmError(f"{place.shard}: nothing was changed: {made.problem}")
         _say(f"{place.shard}: restored beside what runs, in {made.seconds} s")
     for place, _ in chosen:
-        docker_backups.switch(place, kept)
+        place.switch(kept)
         _say(
-            f"{place.shard}: runs on it. What it ran on before can go: docker exec "
-            f"{place.named(place.shard)} rm -r /data/{kept}"
+            f"{place.shard}: runs on it. What it ran on before can go: "
+            f"{place.inside_of(place.shard)} rm -r /data/{kept}"
         )
     _say(f"cached values are as old as {planned.cache.ttl_seconds} s at most")
     # Restored servers have logs of their own, and a restore to a time from now on begins here.
@@ -124,38 +124,14 @@ def _places(stack: str, only: str | None) -> tuple[Plan, list[Place]]:
             f"{where}: crm:database.backup: the stack asks for no backups; write "
             f"backup: {{every_hours: 24, keep: 7}} there, then run: crm up {stack}"
         )
-    if planned.target == "kubernetes":
-        raise CrmError(
-            f"{where}: crm:target: on a cluster backups are made, but these commands are not there "
-            f"yet; one now: kubectl -n {planned.kubernetes.namespace} exec "
-            f"{backup.instances[0]}-0 -- bash /etc/crm/backup.sh now"
-        )
     names = [shard.name for shard in database.shards]
     if only not in (None, *names):
         raise CrmError(
             f"--shard {only}: {stack} has no such shard; write one of {', '.join(names)}"
         )
     files = render.Renderer().tree(planned)
-    workloads = tiers.workloads(planned, files, images.app_reference(ROOT))
-    server = next(w for w in workloads if w.name == "database")
-    assert server.health is not None
     return planned, [
-        Place(
-            stack=stack,
-            shard=name,
-            instance=instance,
-            image=server.image,
-            uid=server.uid,
-            cpus=server.cpus,
-            memory_mib=server.memory_mib,
-            tmpfs_mib=server.tmpfs_mib,
-            start_seconds=server.health.start_seconds,
-            files={
-                "my.cnf": files[f"mysql/{name}/my.cnf"],
-                "restore.sh": files["backup/restore.sh"],
-                "rows.sql": files["backup/rows.sql"],
-            },
-        )
+        choice.backup_place(planned, name, instance, files)
         for name, instance in zip(names, backup.instances, strict=True)
         if only in (None, name)
     ]
@@ -186,7 +162,7 @@ def _behind(end: End, backup: Manifest) -> int | None:
 def _catch_up(place: Place, backup: Manifest, until: datetime) -> None:
     """Wait until all that the server has written by now is in the archive."""
     try:
-        asked = docker_backups.end(place)
+        asked = place.end()
     except CrmError as error:
         _say(f"{error}: what the archive lacks will be missing")
         return
@@ -203,11 +179,11 @@ def _catch_up(place: Place, backup: Manifest, until: datetime) -> None:
         if time.monotonic() > deadline:
             raise CrmError(
                 f"{place.shard}: nothing was changed: the archive is "
-                f"{asked.position - now.archived} bytes behind the server; look at: docker logs "
-                f"{place.named(place.instance)}"
+                f"{asked.position - now.archived} bytes behind the server; look at: "
+                f"{place.logs_of(place.instance)}"
             )
         time.sleep(0.5)
-        now = docker_backups.end(place)
+        now = place.end()
 
 
 # --- Words ---------------------------------------------------------------------------------------

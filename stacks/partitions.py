@@ -24,7 +24,8 @@ class Partition(Struct, frozen=True):
 class Kept(Struct, frozen=True):
     """How a table's range partitions are kept, in intervals; ``retention`` of ``None`` is for ever.
 
-    ``archive``: what is older goes into a table of its own; else nothing goes without a yes.
+    ``archive``: what is older goes into a ``table`` of its own, of that into a ``file``, or is to
+    ``drop``; nothing is deleted without a yes.
     """
 
     table: str
@@ -32,7 +33,7 @@ class Kept(Struct, frozen=True):
     interval: str
     ahead: int
     retention: int | None
-    archive: bool
+    archive: str
 
 
 KEEPER_CPUS, KEEPER_MIB = 0.1, 128
@@ -77,12 +78,12 @@ def kept(database: Database) -> tuple[Kept, ...]:
     """The tables whose partitions are looked after: the orders if they are to be, then others'."""
     orders = database.orders
     found = [
-        Kept(name, t.column, t.interval, t.ahead, t.retention, t.archive == "table")
+        Kept(name, t.column, t.interval, t.ahead, t.retention, t.archive)
         for name, t in sorted(database.tables.items())
     ]
     if orders.ahead is not UNSET:
         retention = None if orders.retention is UNSET else orders.retention
-        archive = orders.archive != "drop"
+        archive = "table" if orders.archive is UNSET else orders.archive
         own = ("crm_orders", "order_date", str(orders.interval), orders.ahead, retention, archive)
         found.insert(0, Kept(*own))
     return tuple(found)

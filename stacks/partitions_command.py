@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import shlex
-
 from stacks import plan, render, stack_file
 from stacks.errors import CrmError
 from stacks.paths import stack_file_name
-from stacks.plan import Plan
-from stacks.targets import docker_inside
+from stacks.targets import choice, inside
 from stacks.workload import FILES_PATH
 
 
@@ -26,18 +23,9 @@ def run(action: str, stack: str, yes: bool) -> int:
             "`partition_by: range` and how many are kept, such as ahead: 3"
         )
     command = ["python3", "-m", "crm", "partitions", action, *(["--yes"] if yes else [])]
-    if planned.target == "kubernetes":
-        raise CrmError(f"{stack}: on a cluster this is: {_on_cluster(planned, command)}")
-    container = docker_inside.running(stack, "partitions")
-    if docker_inside.read(container, f"{FILES_PATH}/app.json") != told:
+    keeper = choice.inside(planned, "partitions")
+    if inside.read(keeper, f"{FILES_PATH}/app.json") != told:
         raise CrmError(
             f"{stack_file_name(stack)}: has changed since the last `up`; run `crm up {stack}` first"
         )
-    return docker_inside.run(container, command)
-
-
-def _on_cluster(planned: Plan, command: list[str]) -> str:
-    where = planned.kubernetes
-    context = ["--context", where.context] if where.context else []
-    kubectl = ["kubectl", *context, "-n", where.namespace, "exec", "deploy/partitions", "--"]
-    return shlex.join([*kubectl, *command])
+    return inside.show(keeper, command)

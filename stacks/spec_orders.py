@@ -27,8 +27,9 @@ class Orders(Part, frozen=True):
     """How many intervals after the current one have a partition before they begin."""
     retention: Retention | UnsetType = UNSET
     """How many intervals before the current one stay in the table; for ever when not given."""
-    archive: Literal["table", "drop"] | UnsetType = UNSET
-    """What becomes of older ones: a table of their own, or, when somebody says yes, nothing."""
+    archive: Literal["table", "file", "drop"] | UnsetType = UNSET
+    """What becomes of older ones: a table of their own; a file of that, and when somebody says yes
+    no table any more; or, when somebody says yes, nothing."""
 
     def __post_init__(self) -> None:
         right = _ORDERS_FORMS[self.partition_by]
@@ -106,4 +107,4 @@ class KeptTable(Part, frozen=True, kw_only=True):
     interval: Literal["month", "week", "day"]
     ahead: Ahead
     retention: Retention | None = None
-    archive: Literal["table", "drop"] = "table"
+    archive: Literal["table", "file", "drop"] = "table"

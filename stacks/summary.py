@@ -156,11 +156,19 @@ def _orders(plan: Plan) -> str:
     return text
 
 
+_OLD = {
+    "table": "archived",
+    "file": "archived in files, and dropped with a yes",
+    "drop": "dropped with a yes",
+}
+"""What becomes of old partitions."""
+
+
 def _kept(kept: Kept) -> str:
     behind = "all behind" if kept.retention is None else f"{kept.retention} behind"
     old = "" if kept.retention is None else ", older ones "
     if old:
-        old += "archived" if kept.archive else "dropped with a yes"
+        old += _OLD[kept.archive]
     return f"{kept.interval}s by `{kept.column}`: {kept.ahead} ahead, {behind}{old}"
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import subprocess
+import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +12,8 @@ import pytest
 from stacks import backups, cli, manifests, plan, render, stack_file, tiers
 from stacks.errors import CrmError
 from stacks.plan import Plan
-from stacks.targets.docker_backups import End, Manifest, Place
+from stacks.targets.backup_place import End, Manifest, Place, Rebuilt
+from stacks.targets.docker_backups import DockerPlace
 from stacks.workload import Workload
 
 SECRET = {"env": "CRM_PASSWORD"}
@@ -169,6 +172,50 @@ def test_cluster_keeps_each_in_a_claim_and_lets_it_reach_the_shards() -> None:
     assert "database-from-backup" in found
 
 
+# --- What was restored ---------------------------------------------------------------------------
+
+
+def test_answer_of_a_restore_is_told_from_how_it_ended() -> None:
+    whole = "event 1767225600\nrows 12\npartitions 3\n"
+    assert Rebuilt.of(whole, 0, 1.26, "") == Rebuilt("", 1.3, 1767225600)
+    damaged = Rebuilt.of("problem binlog.000002 is damaged: it ends\n", 1, 1, "noise")
+    assert damaged.problem == "binlog.000002 is damaged: it ends"
+    assert Rebuilt.of("event 7\n", 137, 1, "") == Rebuilt(
+        "it could not be restored (exit 137): it said nothing", 1, 7
+    )
+
+
+@pytest.mark.parametrize(
+    ("there", "seconds", "runs_on"),
+    [
+        ("data made", 60, "restored"),
+        ("data made", -1, "old"),  # nobody waits for it any more
+        ("kept made", 60, "restored"),  # killed between the two moves
+        ("kept data", 60, "old"),  # killed after them
+        ("data made", None, "old"),  # made, and not asked for
+    ],
+)
+def test_server_switches_itself_over_when_it_starts(
+    tmp_path: Path, there: str, seconds: int | None, runs_on: str
+) -> None:
+    script = render.Renderer().tree(planned({}))["mysql/start.sh"].replace("/data", str(tmp_path))
+    before_it_starts = script.partition("secret()")[0]
+    kept, restored = tmp_path / "before-restore-x", tmp_path / "restored"
+    folders = {"data": tmp_path / "mysql", "made": restored / "mysql", "kept": kept}
+    restored.mkdir()
+    for name in there.split():
+        folders[name].mkdir()
+        (folders[name] / "rows").write_text("restored" if name == "made" else "old")
+    if seconds is not None:
+        (restored / "switch").write_text(f"{kept.name} {int(time.time()) + seconds}\n")
+    for _ in range(2):
+        subprocess.run(["sh", "-c", before_it_starts], check=True, timeout=30)
+        assert (tmp_path / "mysql" / "rows").read_text() == runs_on
+        if runs_on == "restored":
+            assert (kept / "rows").read_text() == "old"
+            assert not restored.exists()
+
+
 # --- Commands ------------------------------------------------------------------------------------
 
 
@@ -192,14 +239,6 @@ def test_stack_without_backups_is_told_where_to_ask_for_them(
     said = asked(monkeypatch, {}, *verb)
     assert said.startswith("stacks/config/Pulumi.dev.yaml: crm:database.backup: ")
     assert "backup: {every_hours: 24, keep: 7}" in said
-
-
-@pytest.mark.parametrize("verb", VERBS)
-def test_cluster_is_refused_with_what_can_be_done(
-    monkeypatch: pytest.MonkeyPatch, verb: tuple[str, ...]
-) -> None:
-    said = asked(monkeypatch, {"target": "kubernetes", "database": {"backup": {}}}, *verb)
-    assert "kubectl -n crm-dev exec backup-1-0 -- bash /etc/crm/backup.sh now" in said
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -250,18 +289,7 @@ def test_archive_is_behind_its_own_server_only() -> None:
     assert backups._behind(End("another", "binlog.000001", 500, 158), backup) is None
 
 
-PLACE = Place(
-    stack="dev",
-    shard="database-1",
-    instance="backup-1",
-    image="mysql:8.4.6",
-    uid=10002,
-    cpus=1.0,
-    memory_mib=640,
-    tmpfs_mib={},
-    start_seconds=60,
-    files={},
-)
+PLACE: Place = DockerPlace(planned({}), "database-1", "backup-1", {})
 
 
 def manifest(taken: str) -> Manifest:

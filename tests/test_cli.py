@@ -45,13 +45,19 @@ def test_partitions_of_a_stack_that_keeps_none_says_what_to_write(project: Proje
     )
 
 
-def test_partitions_on_a_cluster_says_the_command(project: Project) -> None:
-    project.edit("stacks/config/Pulumi.vertical.yaml", "count: 36", "count: 36\n      ahead: 3")
+@pytest.mark.parametrize(
+    "verb", [("partitions", "apply", "vertical", "--yes"), ("backups", "vertical")]
+)
+def test_verbs_that_work_inside_a_stack_ask_its_cluster(
+    project: Project, verb: tuple[str, ...]
+) -> None:
+    asked = "count: 36\n      ahead: 3\n    backup:\n      keep: 7"
+    project.edit("stacks/config/Pulumi.vertical.yaml", "count: 36", asked)
     project.edit("stacks/config/Pulumi.vertical.yaml", "target: docker", "target: kubernetes")
-    assert refused(project, "partitions", "apply", "vertical", "--yes") == (
-        "vertical: on a cluster this is: kubectl -n crm-vertical exec deploy/partitions -- "
-        "python3 -m crm partitions apply --yes"
-    )
+    away = project.root / "none"
+    done = project.crm(*verb, KUBECONFIG=str(away))
+    assert (done.code, done.out) == (1, "")
+    assert done.err.startswith(f"error: no kubeconfig at {away}: ")
 
 
 # --- Each bad input, as a person would write it --------------------------------------------------

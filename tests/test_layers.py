@@ -46,6 +46,7 @@ LEFT = (
     "stacks.manifests",
     "stacks.manifests.common",
     "stacks.manifests.controllers",
+    "stacks.manifests.helpers",
     "stacks.manifests.network_policies",
     "stacks.manifests.pods",
     "stacks.manifests.services",

@@ -11,6 +11,7 @@ from stacks import partitions_command, plan, render, stack_file
 from stacks.errors import CrmError
 from stacks.spec import StackSpec
 from stacks.targets import docker_inside
+from stacks.targets.docker_inside import DockerInside
 
 ORDERS = {
     "partition_by": "range",
@@ -23,21 +24,26 @@ ORDERS = {
 
 
 class Api:
-    """Docker's, as far as a command inside a container needs it."""
+    """Docker's, as far as a command inside a container that was told ``told`` needs it."""
 
-    def __init__(self, code: int) -> None:
-        self.code = code
+    def __init__(self, told: str, code: int) -> None:
+        self.told, self.code = told, code
         self.ran: list[list[str]] = []
 
     def exec_create(self, _container: str, command: list[str]) -> dict[str, str]:
-        self.ran.append(command)
-        return {"Id": "x"}
+        if command[0] != "cat":
+            self.ran.append(command)
+        return {"Id": command[0]}
 
-    def exec_start(self, _key: str, **_options: bool) -> list[tuple[bytes | None, bytes | None]]:
-        return [(b"ALTER TABLE ", None), (None, b"error: no\n"), (b"t;\n", None)]
+    def exec_start(self, key: str, **_options: bool) -> list[tuple[bytes | None, bytes | None]]:
+        if key == "cat":
+            return [(self.told.encode(), None)]
+        # A letter may come in two parts.
+        said = "ALTER TABLE ü".encode()
+        return [(said[:-1], None), (None, b"error: no\n"), (said[-1:], None), (b"t;\n", None)]
 
-    def exec_inspect(self, _key: str) -> dict[str, int]:
-        return {"ExitCode": self.code}
+    def exec_inspect(self, key: str) -> dict[str, int]:
+        return {"ExitCode": 0 if key == "cat" else self.code}
 
 
 @pytest.fixture
@@ -50,14 +56,13 @@ def spec(monkeypatch: pytest.MonkeyPatch) -> StackSpec:
 
 def keeper(monkeypatch: pytest.MonkeyPatch, told: str, code: int = 0) -> Api:
     """A container that was told ``told``."""
-    api = Api(code)
+    api = Api(told, code)
     container: Any = SimpleNamespace(
         id="c",
         name="crm-sales-partitions",
         client=SimpleNamespace(api=api),
-        exec_run=lambda _command: (0, told.encode()),
     )
-    monkeypatch.setattr(docker_inside, "running", lambda _stack, _workload: container)
+    monkeypatch.setattr(docker_inside, "running", lambda _stack, _workload: DockerInside(container))
     return api
 
 
@@ -74,7 +79,7 @@ def test_command_says_what_is_said_inside_and_ends_as_it_did(
         ["python3", "-m", "crm", "partitions", "apply", "--yes"],
     ]
     said = capsys.readouterr()
-    assert (said.out, said.err) == ("ALTER TABLE t;\n" * 2, "error: no\n" * 2)
+    assert (said.out, said.err) == ("ALTER TABLE üt;\n" * 2, "error: no\n" * 2)
 
 
 def test_keeper_that_was_told_something_else_is_not_asked(

@@ -247,10 +247,11 @@ def test_life_cycle_is_that_of_the_stack_file() -> None:
         "ahead": 3,
     }
     for given, kept in (
-        ({}, (3, None, True)),
-        ({"retention": 24}, (3, 24, True)),
-        ({"retention": 24, "archive": "table"}, (3, 24, True)),
-        ({"retention": 24, "archive": "drop"}, (3, 24, False)),
+        ({}, (3, None, "table")),
+        ({"retention": 24}, (3, 24, "table")),
+        ({"retention": 24, "archive": "table"}, (3, 24, "table")),
+        ({"retention": 24, "archive": "file"}, (3, 24, "file")),
+        ({"retention": 24, "archive": "drop"}, (3, 24, "drop")),
     ):
         (life,) = made(database={"orders": {**orders, **given}}).database.kept
         assert (life.table, life.column, life.interval) == ("crm_orders", "order_date", "month")

@@ -46,6 +46,14 @@ VARIANTS: dict[str, dict[str, Any]] = {
         }
     },
     "backup": {"database": {"shards": 2, "backup": {}}},
+    "archive_files": {
+        "database": {
+            "backup": {"folder": "/srv/backups"},
+            "tables": {
+                "visits": {"column": "day", "interval": "day", "ahead": 7, "archive": "file"}
+            },
+        }
+    },
     "external_database": {"database": DATABASE},
     "external_cache": {"cache": CACHE},
     "external": {"database": DATABASE, "cache": CACHE},
@@ -244,6 +252,19 @@ def test_external_service_is_not_run(name: str, absent: set[str]) -> None:
     _, workloads = variant(name)
     names = {workload.name for workload in workloads}
     assert names == {"database", "cache", "schema", "app", "edge"} - absent
+
+
+def test_archived_files_have_a_protected_volume_beside_the_backups() -> None:
+    _, workloads = variant("archive_files")
+    (keeper,) = (w for w in workloads if w.name == "partitions")
+    (data,) = (instance.data for instance in keeper.instances)
+    assert data is not None
+    assert (data.protect, data.folder) == (True, "/srv/backups/archive_files/partitions")
+    # Two of them would write the same files.
+    assert keeper.stop_first
+    (other,) = (w for w in variant("partitions")[1] if w.name == "partitions")
+    assert other.instances[0].data is None
+    assert not other.stop_first
 
 
 def test_each_shard_has_a_protected_volume_of_its_own() -> None:

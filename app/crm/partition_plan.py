@@ -43,6 +43,7 @@ class Partition(Struct, frozen=True):
 class Table(Struct, frozen=True):
     """A table as its server has it.
 
+    ``archived`` are the tables of partitions that are gone, and whether each has a file.
     ``definition`` follows ``CREATE TABLE name``, partitions left out. ``units`` are those of old
     partitions, by name. ``late_rows`` are in the catch-all (COPIED_ROWS + 1 stands for more).
     """
@@ -51,13 +52,15 @@ class Table(Struct, frozen=True):
     definition: str = ""
     units: Mapping[str, Unit] = {}
     late_rows: int = 0
+    archived: Mapping[str, bool] = {}
 
 
 class Step(Struct, frozen=True):
     """Statements that belong together, and what they are for.
 
     ``waits_for`` says why they need a yes. ``locks`` are tables nobody else may write meanwhile.
-    ``empty`` is a partition that has to be empty under that lock.
+    ``empty`` is a partition that has to be empty under that lock. ``file`` is a table whose rows
+    have to be in a file, equal to it, before.
     """
 
     why: str
@@ -65,6 +68,7 @@ class Step(Struct, frozen=True):
     waits_for: str = ""
     locks: tuple[str, ...] = ()
     empty: str = ""
+    file: str = ""
 
 
 def first_of(interval: str, day: date) -> date:
@@ -117,7 +121,8 @@ def steps(life: PartitionSettings, table: Table, today: date) -> list[Step]:
     old = expired(life, table.partitions, today)
     many = f"{len(old)} partitions are old at once: is it {today}?" if len(old) > AT_ONCE else ""
     retired = [step for partition in old for step in _retire(life, table, partition)]
-    return found + [replace(step, waits_for=step.waits_for or many) for step in retired]
+    found += [replace(step, waits_for=step.waits_for or many) for step in retired]
+    return [*found, *_file_away(life, table)]
 
 
 def _ahead(life: PartitionSettings, table: Table, today: date) -> Iterator[Step]:
@@ -161,7 +166,7 @@ def _retire(life: PartitionSettings, table: Table, partition: Partition) -> Iter
     old = f"{life.table}: {partition.name} is older than {life.retention} {life.interval}s"
     drop = f"ALTER TABLE `{life.table}` DROP PARTITION `{partition.name}`"
     filled = [unit for unit in units if unit.filled]
-    if filled and not life.archive:
+    if filled and life.archive == "drop":
         yield Step(old, (drop,), "its rows are deleted (`archive: drop`)")
         return
     for unit in filled:
@@ -192,3 +197,17 @@ def _retire(life: PartitionSettings, table: Table, partition: Partition) -> Iter
     yield Step(
         f"{old}: empty, and goes if it still is", (drop,), locks=(life.table,), empty=partition.name
     )
+
+
+def _file_away(life: PartitionSettings, table: Table) -> Iterator[Step]:
+    """Of tables whose partition is gone: no row comes to them any more."""
+    for name, is_filed in table.archived.items():
+        if not is_filed:
+            yield Step(f"{life.table}: {name} is written to a file", (), file=name)
+        yield Step(
+            f"{life.table}: {name} goes if its file, read back, is equal to it",
+            (f"DROP TABLE `{name}`",),
+            "its rows are then in that file alone (`archive: file`)",
+            locks=(name,),
+            file=name,
+        )

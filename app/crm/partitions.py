@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from datetime import UTC, date, datetime
 from itertools import product
+from pathlib import Path
 from typing import Any, Literal
 
 import pymysql
 from msgspec import Struct
 
-from crm import mysql, partition_plan, schema, settings
+from crm import archive_files, mysql, partition_plan, schema, settings
 from crm.errors import CrmError
 from crm.partition_plan import COPIED_ROWS, Partition, Step, Table, Unit
 from crm.settings import PartitionSettings, Settings, ShardSettings
@@ -95,8 +96,10 @@ def run(
     *,
     apply: bool,
     yes: bool,
+    files: Path = archive_files.FOLDER,
 ) -> Outcome:
     """Say what a table on ``shard`` needs at ``now`` (UTC), then do it; with ``yes`` all of it.
+    Archives that are to be files are kept in ``files``.
 
     Raises CrmError when another run is at work, the clocks differ, or the server refuses.
     """
@@ -112,7 +115,7 @@ def run(
         # What is split off late may be old already, and rows may come to what was just archived.
         for look in range(LOOKS):
             try:
-                table = examine(cursor, life, now.date())
+                table = examine(cursor, life, now.date(), files / shard.name)
                 steps = partition_plan.steps(life, table, now.date())
             except CrmError as error:
                 raise CrmError(f"{shard.name}: {error}") from None
@@ -123,7 +126,7 @@ def run(
             if not (apply and ready):
                 break
             for step in ready:
-                carry_out(cursor, shard, step)
+                carry_out(cursor, shard, step, files)
             done += len(ready)
             say(f"-- {shard.name}: {life.table}: {len(ready)} of {len(steps)} steps done")
         if apply:
@@ -164,8 +167,11 @@ def statements(step: Step) -> list[str]:
     return [f"LOCK TABLES {locks}", *step.statements, "UNLOCK TABLES"]
 
 
-def examine(cursor: Any, life: PartitionSettings, today: date) -> Table:
-    """What the server has. Raises CrmError for a table that is partitioned in another way."""
+def examine(cursor: Any, life: PartitionSettings, today: date, files: Path) -> Table:
+    """What the server has, and what of it the shard's ``files`` have.
+
+    Raises CrmError for a table that is partitioned in another way.
+    """
     partitions = read_partitions(cursor, life)
     units = {}
     definition = ""
@@ -186,7 +192,25 @@ def examine(cursor: Any, life: PartitionSettings, today: date) -> Table:
         some = f"SELECT 1 FROM `{life.table}` PARTITION (`{partitions[-1].name}`)"
         some += f" LIMIT {COPIED_ROWS + 1}"
         late = int(schema.scalar(cursor, f"SELECT COUNT(*) FROM ({some}) AS late"))
-    return Table(partitions, definition, units, late)
+    archived = {}
+    if life.archive == "file":
+        live = {partition_plan.archive_of(life.table, u) for p in partitions for u in p.units}
+        archived = {
+            name: bool(archive_files.files(files, name))
+            for name in archives(cursor, life.table)
+            if name not in live
+        }
+    return Table(partitions, definition, units, late, archived)
+
+
+def archives(cursor: Any, table: str) -> list[str]:
+    """The tables that partitions of ``table`` have become."""
+    cursor.execute(
+        "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() "
+        "AND LEFT(TABLE_NAME, CHAR_LENGTH(%s)) = %s ORDER BY TABLE_NAME",
+        (prefix := partition_plan.archive_of(table, ""), prefix),
+    )
+    return [str(name) for (name,) in cursor.fetchall()]
 
 
 def read_partitions(cursor: Any, life: PartitionSettings) -> tuple[Partition, ...]:
@@ -229,15 +253,17 @@ def archive_state(cursor: Any, archive: str) -> Literal["absent", "empty", "fill
     return "filled" if holds_rows(cursor, archive) else "empty"
 
 
-def carry_out(cursor: Any, shard: ShardSettings, step: Step) -> None:
+def carry_out(cursor: Any, shard: ShardSettings, step: Step, files: Path) -> None:
     """Do one step, again after a pause where others hold the table. Raises CrmError."""
     for pause in (*PAUSES, None):
         try:
-            _carry_out(cursor, step)
+            _carry_out(cursor, step, files / shard.name)
             return
+        except CrmError as error:
+            raise CrmError(f"{shard.name}: {error}") from error
         except pymysql.MySQLError as error:
             number = error.args[0] if error.args else 0
-            what = f"{shard.name}: {step.statements[0].splitlines()[0]}"
+            what = f"{shard.name}: {(*step.statements, step.why)[0].splitlines()[0]}"
             if number in DISK_FULL:
                 raise CrmError(
                     f"{what}: the disk is full ({mysql.plain(error)}): the statement was taken "
@@ -253,8 +279,10 @@ def carry_out(cursor: Any, shard: ShardSettings, step: Step) -> None:
         time.sleep(pause)
 
 
-def _carry_out(cursor: Any, step: Step) -> None:
+def _carry_out(cursor: Any, step: Step, files: Path) -> None:
     if not step.locks:
+        if step.file:
+            archive_files.ensure(cursor, files, step.file)
         for statement in step.statements:
             cursor.execute(statement)
         return
@@ -265,9 +293,11 @@ def _carry_out(cursor: Any, step: Step) -> None:
         cursor.execute(lock)
         # Rows may have come since it was looked at: they are archived next time.
         if not (step.empty and holds_rows(cursor, step.locks[0], step.empty)):
+            if step.file:
+                archive_files.ensure(cursor, files, step.file)
             for statement in step.statements:
                 cursor.execute(statement)
-    except pymysql.MySQLError:
+    except (pymysql.MySQLError, CrmError):
         # A server that is gone says no more; what it said first is what is told.
         with suppress(pymysql.MySQLError):
             _end(cursor, "ROLLBACK", unlock)

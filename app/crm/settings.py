@@ -66,7 +66,7 @@ class PartitionSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """How a table's range partitions are kept, in intervals of its ``column``.
 
     So many ``ahead`` and so many behind (``retention``; None: all). ``archive``: what is older
-    goes into a table of its own.
+    goes into a table of its own, from there into a file, or, with a yes, nowhere.
     """
 
     table: Identifier
@@ -74,7 +74,7 @@ class PartitionSettings(Struct, frozen=True, forbid_unknown_fields=True):
     interval: Literal["month", "week", "day"]
     ahead: Annotated[int, Meta(ge=1)]
     retention: Annotated[int, Meta(ge=1)] | None = None
-    archive: bool = True
+    archive: Literal["table", "file", "drop"] = "table"
 
 
 class AppFile(Struct, frozen=True, forbid_unknown_fields=True):

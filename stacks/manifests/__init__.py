@@ -15,8 +15,8 @@ from stacks.manifests.common import (
     PULL_SECRET_OBJECT,
     SERVICE_ACCOUNT,
     Manifest,
+    claim_spec,
     labels,
-    mebibytes,
     metadata,
     short_hash,
 )
@@ -214,16 +214,10 @@ def _config_map(plan: Plan, workload: Workload, instance: Instance) -> dict[str,
 def _claim(
     plan: Plan, workload: Workload, instance: Instance, name: str, size_gib: int
 ) -> dict[str, Any]:
-    spec: dict[str, Any] = {
-        "accessModes": ["ReadWriteOnce"],
-        "resources": {"requests": {"storage": mebibytes(size_gib * 1024)}},
-    }
-    if plan.kubernetes.storage_class:
-        spec["storageClassName"] = plan.kubernetes.storage_class
     return {
         "apiVersion": "v1",
         "kind": "PersistentVolumeClaim",
         # Many classes bind a volume only when its pod has a node, which comes after this.
         "metadata": metadata(plan, name, workload, instance, {"pulumi.com/skipAwait": "true"}),
-        "spec": spec,
+        "spec": claim_spec(plan, size_gib),
     }

@@ -86,6 +86,17 @@ def metadata(
     return found
 
 
+def claim_spec(plan: Plan, size_gib: int) -> dict[str, Any]:
+    """What a claim asks for: a volume for the pods of one node, of the stack's class."""
+    spec: dict[str, Any] = {
+        "accessModes": ["ReadWriteOnce"],
+        "resources": {"requests": {"storage": mebibytes(size_gib * 1024)}},
+    }
+    if plan.kubernetes.storage_class:
+        spec["storageClassName"] = plan.kubernetes.storage_class
+    return spec
+
+
 def short_hash(value: object) -> str:
     """Eight hex digits that change with ``value`` (what JSON can hold)."""
     text = json.dumps(value, sort_keys=True)

@@ -117,7 +117,7 @@ def _container(workload: Workload, instance: Instance, *, plain: bool = False) -
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": [
             {"name": "files", "mountPath": FILES_PATH, "readOnly": True},
-            *({"name": _tmpfs_name(p), "mountPath": p} for p in sorted(workload.tmpfs_mib)),
+            *({"name": volume_name(p), "mountPath": p} for p in sorted(workload.tmpfs_mib)),
             *([{"name": "data", "mountPath": DATA_PATH}] if instance.data else []),
         ],
     }
@@ -169,15 +169,15 @@ def _volumes(workload: Workload, instance: Instance, files: str) -> list[dict[st
     ]
     for path, size in sorted(workload.tmpfs_mib.items()):
         volume = {"medium": "Memory", "sizeLimit": mebibytes(size)}
-        volumes.append({"name": _tmpfs_name(path), "emptyDir": volume})
+        volumes.append({"name": volume_name(path), "emptyDir": volume})
     if instance.data is not None:
         claim = {"claimName": f"{instance.data.name}-data"}
         volumes.append({"name": "data", "persistentVolumeClaim": claim})
     return volumes
 
 
-def _tmpfs_name(path: str) -> str:
-    """``/run/crm`` → ``run-crm``."""
+def volume_name(path: str) -> str:
+    """The name of what is mounted at ``path``: ``/run/crm`` → ``run-crm``."""
     return path.strip("/").replace("/", "-")
 
 

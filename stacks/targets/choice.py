@@ -12,6 +12,9 @@ from stacks.workload import Workload
 if TYPE_CHECKING:
     import pulumi
 
+    from stacks.targets.backup_place import Place
+    from stacks.targets.inside import Inside
+
 
 def check(plan: Plan, workloads: Sequence[Workload]) -> None:
     """Raise ``CrmError`` when the target cannot be had or cannot carry the stack."""
@@ -35,6 +38,28 @@ def find(target: str, context: str | None) -> None:
         from stacks.targets import docker_host
 
         docker_host.connect().close()
+
+
+def inside(plan: Plan, workload: str) -> Inside:
+    """The instance of ``workload`` that runs; raises ``CrmError`` when none does."""
+    if plan.target == "kubernetes":
+        from stacks.targets import kubernetes_inside
+
+        return kubernetes_inside.running(plan, workload)
+    from stacks.targets import docker_inside
+
+    return docker_inside.running(plan.stack, workload)
+
+
+def backup_place(plan: Plan, shard: str, instance: str, files: Mapping[str, str]) -> Place:
+    """The backups that ``instance`` keeps of ``shard``; ``files`` is the rendered tree."""
+    if plan.target == "kubernetes":
+        from stacks.targets.kubernetes_backups import KubernetesPlace
+
+        return KubernetesPlace(plan, shard, instance, files)
+    from stacks.targets.docker_backups import DockerPlace
+
+    return DockerPlace(plan, shard, instance, files)
 
 
 def deploy(

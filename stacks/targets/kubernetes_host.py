@@ -102,7 +102,7 @@ class Cluster:
     """Seconds for which a server that does not answer is asked again."""
 
     def __init__(self, client: ApiClient, context: str) -> None:
-        self._client = client
+        self.client = client
         self.context = context
         self.address = str(client.configuration.host)
 
@@ -326,7 +326,7 @@ class Cluster:
         limit = time.monotonic() + self.patience
         while True:
             try:
-                answer = self._client.rest_client.pool_manager.request(
+                answer = self.client.rest_client.pool_manager.request(
                     *(method, f"{self.address}{path}?{urlencode(query or {})}"),
                     body=json.dumps(body) if body else None,
                     # What an exec plugin or a token file says by now.
@@ -353,7 +353,7 @@ class Cluster:
             time.sleep(_POLL_SECONDS)
 
     def _auth(self) -> dict[str, str]:
-        settings = self._client.configuration.auth_settings().values()
+        settings = self.client.configuration.auth_settings().values()
         return {found["key"]: found["value"] for found in settings}
 
     def _refusal(self, status: int, text: bytes) -> Refused:

@@ -1,12 +1,13 @@
 """The app tier: the CRM's replicas, the job that makes their schema, the keeper of partitions."""
 
 from collections.abc import Mapping
+from pathlib import PurePosixPath
 
 from stacks.partitions import KEEPER_CPUS, KEEPER_MIB
 from stacks.plan import Plan
 from stacks.services import ServicePlan
 from stacks.tiers.probe import http_get
-from stacks.workload import Health, Instance, Port, Scale, Workload
+from stacks.workload import Data, Health, Instance, Port, Scale, Workload
 
 _UID = 10001
 
@@ -49,6 +50,7 @@ def _partitions(
     if not plan.database.kept:
         return []
     database = tuple(name for name in needs if name == "database")
+    data = _archive(plan) if any(kept.archive == "file" for kept in plan.database.kept) else None
     return [
         Workload(
             name="partitions",
@@ -59,17 +61,36 @@ def _partitions(
             cpus=KEEPER_CPUS,
             memory_mib=KEEPER_MIB,
             instances=(
-                Instance(name="partitions", host="partitions", env={"CRM_INSTANCE": "partitions"}),
+                Instance(
+                    name="partitions",
+                    host="partitions",
+                    env={"CRM_INSTANCE": "partitions"},
+                    data=data,
+                ),
             ),
             files={"app.json": files["app/partitions.json"]},
             secrets=("database_owner_password",),
             ports=(Port(name="metrics", number=plan.app.port),),
             health=Health(command=http_get(plan.app.port, "/healthz")),
+            stop_first=data is not None,
             after=("schema", *database),
             connects_to=database,
             reaches_outside=plan.database.external,
         )
     ]
+
+
+def _archive(plan: Plan) -> Data:
+    """The volume of partitions that were archived to files; beside the backups, where these are in
+    a folder."""
+    backup = plan.database.backup
+    beside = backup.folders[0] if backup else None
+    return Data(
+        name="partitions",
+        protect=True,
+        size_gib=plan.database.storage_gib,
+        folder=beside and str(PurePosixPath(beside).with_name("partitions")),
+    )
 
 
 def _service(

@@ -5,6 +5,10 @@ from collections.abc import Mapping
 from stacks.plan import Plan
 from stacks.workload import Data, Health, Instance, Port, Workload
 
+START_SECONDS = 240
+"""How long a server may take to be healthy: the first start makes the data directory, which takes
+a minute on a slow disk."""
+
 
 def workloads(plan: Plan, files: Mapping[str, str]) -> list[Workload]:
     """The shards, or nothing where the stack uses a database that exists already."""
@@ -38,8 +42,7 @@ def workloads(plan: Plan, files: Mapping[str, str]) -> list[Workload]:
                 "database_root_password",
             ),
             ports=(Port(name="mysql", number=database.shards[0].port),),
-            # The first start makes the data directory, which takes a minute on a slow disk.
-            health=Health(command=probe, timeout_seconds=5, start_seconds=240),
+            health=Health(command=probe, timeout_seconds=5, start_seconds=START_SECONDS),
             stop_first=True,
             # A server that is killed while it writes must recover first; give it time to stop.
             stop_grace_seconds=120,

@@ -5,6 +5,7 @@ import re
 from datetime import date, timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from crm import partition_plan
 from crm.errors import CrmError
@@ -237,7 +238,7 @@ def test_nothing_is_old_without_retention() -> None:
 
 
 def test_rows_are_deleted_only_with_a_yes() -> None:
-    life = PartitionSettings("t", "d", "month", ahead=1, retention=1, archive=False)
+    life = PartitionSettings("t", "d", "month", ahead=1, retention=1, archive="drop")
     model = Model(rendered("month", count=30))
     model.insert(date(2026, 1, 5))
     today = date(2026, 4, 1)
@@ -247,6 +248,21 @@ def test_rows_are_deleted_only_with_a_yes() -> None:
     assert (first.waits_for, first.empty) == ("", "p_before")
     assert second.statements == ("ALTER TABLE `t` DROP PARTITION `p_2026_01`",)
     assert second.waits_for == "its rows are deleted (`archive: drop`)"
+
+
+def test_table_waits_for_a_yes_to_go_and_has_a_file_before() -> None:
+    life = PartitionSettings("t", "d", "month", ahead=1, retention=1, archive="file")
+    today = date(2026, 4, 1)
+    table = Model(rendered("month", count=30)).table(life, today)
+    named = {"t_archive_p_2025_01": True, "t_archive_p_2025_02": False}
+    steps = partition_plan.steps(life, replace(table, archived=named), today)
+    filed = [(s.file, s.statements, s.locks, bool(s.waits_for)) for s in steps if s.file]
+    first, second = named
+    assert filed == [
+        (first, (f"DROP TABLE `{first}`",), (first,), True),
+        (second, (), (), False),
+        (second, (f"DROP TABLE `{second}`",), (second,), True),
+    ]
 
 
 def test_many_that_are_old_at_once_wait_for_a_yes() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import date, datetime
 from pathlib import Path
 
@@ -34,9 +35,15 @@ VISITS: dict[str, object] = {
 class Shop:
     """A new database with the rendered tables, orders that come in, and a clock."""
 
-    def __init__(self, server: own.MySQL, folder: Path, **orders: object) -> None:
+    def __init__(
+        self,
+        server: own.MySQL,
+        folder: Path,
+        visits: Mapping[str, object] | None = None,
+        **orders: object,
+    ) -> None:
         server.sql("DROP DATABASE IF EXISTS crm; CREATE DATABASE crm CHARACTER SET utf8mb4")
-        kept = {"orders": {**ORDERS, **orders}, "tables": {"visits": VISITS}}
+        kept = {"orders": {**ORDERS, **orders}, "tables": {"visits": {**VISITS, **(visits or {})}}}
         spec = stack_file.parse({"database": kept}, "shop")
         files = render.Renderer().tree(plan.make("shop", spec))
         told = json.loads(files["app/partitions.json"])
@@ -48,6 +55,7 @@ class Shop:
         self.shard = self.loaded.file.database.shards[0]
         self.server = server
         self.said: list[str] = []
+        self.files = folder / "archived"
         self.inserted = 0
         with schema.wait_for(
             self.shard, self.loaded.file.database, self.loaded.secrets
@@ -77,7 +85,14 @@ class Shop:
             with connection.cursor() as cursor:
                 cursor.execute(f"SET timestamp = {now.timestamp()}")
             return partitions.run(
-                connection, self.shard, life, now, self.said.append, apply=apply, yes=yes
+                connection,
+                self.shard,
+                life,
+                now,
+                self.said.append,
+                apply=apply,
+                yes=yes,
+                files=self.files,
             )
 
     def live(self) -> dict[str, date | None]:

@@ -57,7 +57,7 @@ def month(count: int) -> date:
 def test_months_go_by_and_no_order_is_lost(
     server: own.MySQL, tmp_path: Path, months: int, parts: int | None
 ) -> None:
-    shop = Shop(server, tmp_path, **({"subpartitions": parts} if parts else {}))
+    shop = Shop(server, tmp_path, None, **({"subpartitions": parts} if parts else {}))
     for passed in range(months):
         first = month(passed)
         # A clock that is an hour off, either way, when a month begins: the month that just became

@@ -50,6 +50,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
                 "start": "2026-01",
                 "count": 24,
                 "ahead": 3,
+                "retention": 24,
+                "archive": "file",
             }
         }
     },
