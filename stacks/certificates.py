@@ -1,4 +1,4 @@
-"""Certificates of the edge: those that people give are checked, others are made here.
+"""Certificates: those that people give are checked, others are made here.
 
 Imports its libraries inside functions: rendering needs neither.
 """
@@ -22,9 +22,10 @@ if TYPE_CHECKING:
 RENEW_DAYS = 30
 """With fewer left, a self-made certificate is made anew."""
 
-_MAKER = "crm-platform"
-_LIFE = timedelta(days=365)
+LIFE_DAYS = 365
 """Browsers take none for longer than 398 days, Mozilla advises 366 at most."""
+
+_MAKER = "crm-platform"
 _EARLIER = timedelta(hours=1)
 """Clocks differ."""
 
@@ -85,9 +86,16 @@ def check(
 
 
 def self_made(
-    hosts: Sequence[str], address: str, authority: tuple[str, str] | None, now: datetime
+    hosts: Sequence[str],
+    address: str,
+    authority: tuple[str, str] | None,
+    now: datetime,
+    *,
+    unit: str = "edge",
+    days: int = LIFE_DAYS,
 ) -> SelfMade:
-    """A certificate for ``hosts`` and for this machine by ``address``, valid for a year.
+    """A certificate for ``hosts`` and for this machine by ``address``, valid for ``days``. ``unit``
+    is the part of the stack that shows it.
 
     ``authority`` is the certificate and the key (PEM) of one made earlier, which people may trust
     by now; a new one is made without it.
@@ -96,17 +104,17 @@ def self_made(
 
     if authority is None:
         # Two of one name would be taken for one another by those who trust both.
-        unit = f"self-made authority {token_hex(4)}"
-        issuer = trustme.CA(path_length=0, organization_name=_MAKER, organization_unit_name=unit)
+        name = f"self-made authority {token_hex(4)}"
+        issuer = trustme.CA(path_length=0, organization_name=_MAKER, organization_unit_name=name)
     else:
         issuer = trustme.CA.from_pem(authority[0].encode(), authority[1].encode())
     addresses = [a for a in ("127.0.0.1", address) if not ip_address(a).is_unspecified]
     made = issuer.issue_cert(
         *dict.fromkeys((*hosts, *addresses)),
         organization_name=_MAKER,
-        organization_unit_name="edge",
+        organization_unit_name=unit,
         not_before=now.astimezone(UTC) - _EARLIER,
-        not_after=now.astimezone(UTC) + _LIFE,
+        not_after=now.astimezone(UTC) + timedelta(days=days),
     )
     return SelfMade(
         certificate="".join(blob.bytes().decode() for blob in made.cert_chain_pems),
@@ -116,10 +124,21 @@ def self_made(
     )
 
 
-def is_ending(certificate: str, now: datetime) -> bool:
-    """Whether it is time for another one than ``certificate`` (PEM)."""
+def is_ending(certificate: str, now: datetime, days: int = RENEW_DAYS) -> bool:
+    """Whether ``certificate`` (PEM) has fewer than so many ``days`` left."""
     left = _chain(certificate, "the certificate")[0].not_valid_after_utc - now
-    return left < timedelta(days=RENEW_DAYS)
+    return left < timedelta(days=days)
+
+
+def check_authority(text: str, where: str, now: datetime) -> None:
+    """Raise ``CrmError`` when nothing could be verified by ``text`` (PEM, one authority or more),
+    which was read from ``where``."""
+    last = max(each.not_valid_after_utc for each in _chain(text, where))
+    if now >= last:
+        raise CrmError(
+            f"{where}: the authority's certificate expired on {_day(last)}; "
+            "give the one that came after it"
+        )
 
 
 def _chain(text: str, where: str) -> list[Certificate]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, cast
 
 import pulumi
 
-from stacks import images, policy_gate, render, tiers
+from stacks import database_tls, images, policy_gate, render, tiers
 from stacks.balancing import CERTIFICATE_SECRETS
 from stacks.embedded.deployment import Deployment, Diff
 from stacks.embedded.monitor import Monitor, run_program
@@ -79,6 +79,8 @@ def register(plan: Plan, deployment: Deployment, asked: Policies | None = None) 
         names.append(PULL_SECRET)
     if plan.edge.tls is not None and plan.edge.tls.certificate is not None:
         names += CERTIFICATE_SECRETS
+    if plan.database.tls.authority is not None:
+        names.append(database_tls.AUTHORITY)
 
     def program() -> None:
         secrets = {name: pulumi.Output.secret(_GIVEN) for name in names}

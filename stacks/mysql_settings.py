@@ -11,7 +11,9 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
+from stacks.database_tls import AUTHORITY, CERTIFICATE, KEY
 from stacks.errors import CrmError
+from stacks.workload import SECRETS_PATH
 
 
 class Setting(Struct, frozen=True):
@@ -107,6 +109,7 @@ def _derived(memory_mib: int) -> dict[str, tuple[str, str]]:
 def _forced(port: int) -> dict[str, tuple[str, str]]:
     layout = "where this platform keeps things"
     durable = "anything else loses acknowledged writes in a crash"
+    vouched = "clients verify who they talk to"
     return {
         "bind_address": ("0.0.0.0", "only the stack's own networks reach it"),  # noqa: S104
         "character_set_server": ("utf8mb4", "names in every script"),
@@ -118,15 +121,20 @@ def _forced(port: int) -> dict[str, tuple[str, str]]:
         "mysqlx": ("OFF", "a second port nobody asked for"),
         "pid_file": ("/run/crm/mysqld.pid", layout),
         "port": (str(port), "the stack's database.port"),
+        "require_secure_transport": ("ON", "nothing is sent in plain text"),
         "secure_file_priv": ("NULL", "no statement may read or write the server's files"),
         "skip_name_resolve": ("ON", "accounts are by network, and DNS may be away"),
         "socket": ("/run/crm/mysqld.sock", layout),
+        "ssl_ca": (f"{SECRETS_PATH}/{AUTHORITY}", vouched),
+        "ssl_cert": (f"{SECRETS_PATH}/{CERTIFICATE}", vouched),
+        "ssl_key": (f"{SECRETS_PATH}/{KEY}", vouched),
         "sql_mode": (
             "STRICT_TRANS_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,"
             "NO_ENGINE_SUBSTITUTION,ONLY_FULL_GROUP_BY",
             "a value that does not fit is refused, never cut",
         ),
         "sync_binlog": ("1", durable),
+        "tls_version": ("TLSv1.2,TLSv1.3", "earlier ones are read by whoever records them"),
         "tmpdir": ("/data/tmp", layout),
     }
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from msgspec import UNSET, Struct
 
-from stacks import balancing, mysql_settings, partitions, shard_map
+from stacks import balancing, database_tls, mysql_settings, partitions, shard_map
 from stacks import services as service_plans
 from stacks.balancing import EdgePlan
+from stacks.database_tls import DatabaseTlsPlan
 from stacks.errors import CrmError
 from stacks.mysql_settings import Setting
 from stacks.partitions import Kept, OrdersPlan
@@ -74,6 +75,7 @@ class DatabasePlan(Struct, frozen=True):
     orders: OrdersPlan
     kept: tuple[Kept, ...]
     backup: BackupPlan | None
+    tls: DatabaseTlsPlan
 
     @property
     def map(self) -> shard_map.Map:
@@ -243,6 +245,7 @@ def _database(stack: str, spec: StackSpec) -> DatabasePlan:
         orders=partitions.work_out(database.orders),
         kept=partitions.kept(database),
         backup=_backup(stack, spec),
+        tls=database_tls.work_out(external, hosts),
     )
 
 

@@ -144,6 +144,8 @@ def _service_settings(plan: Plan, service: ServicePlan) -> Settings:
             "map_version": plan.database.map_version,
             "name": plan.database.name,
             "user": plan.database.app_user,
+            "ssl_mode": plan.database.tls.ssl_mode,
+            "ca": next(iter(plan.database.tls.client_secrets), None),
             "pool_size": service.threads,
             "shards": [
                 {

@@ -10,7 +10,7 @@ from pathlib import Path
 import pulumi
 from msgspec import UNSET
 
-from stacks import certificates
+from stacks import certificates, database_tls
 from stacks.balancing import CERTIFICATE_SECRETS, TlsPlan
 from stacks.errors import CrmError
 from stacks.manifests import PULL_SECRET
@@ -34,7 +34,7 @@ def of(plan: Plan) -> dict[str, pulumi.Output[str]]:
     }
     if plan.target == "kubernetes" and plan.kubernetes.pull_secret is not None:
         found[PULL_SECRET] = _registries(plan.kubernetes.pull_secret)
-    return {**found, **_certificate(plan.edge.tls)}
+    return {**found, **_certificate(plan.edge.tls), **_authority(plan.database.tls.authority)}
 
 
 def resolve(name: str, reference: SecretReference) -> pulumi.Output[str]:
@@ -81,6 +81,16 @@ def _certificate(tls: TlsPlan | None) -> dict[str, pulumi.Output[str]]:
         name: pulumi.Output.secret(f"{text.strip()}\n")
         for name, (text, _) in zip(CERTIFICATE_SECRETS, read, strict=True)
     }
+
+
+def _authority(reference: SecretReference | None) -> dict[str, pulumi.Output[str]]:
+    """The authority of a database that is not the stack's, once it is known to be one."""
+    if reference is None:
+        return {}
+    key = "database.external.ca_certificate"
+    text, place = _read(key, reference)
+    certificates.check_authority(text, f"crm:{key}: {place}", datetime.now(UTC))
+    return {database_tls.AUTHORITY: pulumi.Output.secret(f"{text.strip()}\n")}
 
 
 def _read(name: str, reference: SecretReference) -> tuple[str, str]:

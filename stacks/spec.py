@@ -104,6 +104,23 @@ class ExternalDatabase(Part, frozen=True, kw_only=True):
     owner_user: SqlName = "crm_owner"
     """The account that may create tables; the schema job alone uses it."""
     owner_password: SecretReference
+    ssl_mode: Literal["verify_identity", "verify_ca", "required"] = "verify_identity"
+    """As MySQL's own clients have it: is the certificate of an authority that is trusted, and of
+    this host; is it of such an authority; or is the connection encrypted, to whomever it is."""
+    ca_certificate: SecretReference | None = None
+    """The authority, in PEM; when not given, those that Debian trusts."""
+
+    def __post_init__(self) -> None:
+        if self.ssl_mode == "verify_ca" and self.ca_certificate is None:
+            raise ValueError(
+                "`ssl_mode: verify_ca` would take any certificate there is of any public "
+                "authority; write ca_certificate: {file: …}, or ssl_mode: verify_identity"
+            )
+        if self.ssl_mode == "required" and self.ca_certificate is not None:
+            raise ValueError(
+                "`ca_certificate` is not looked at with `ssl_mode: required`; write "
+                "ssl_mode: verify_identity, or verify_ca where the certificate names no host"
+            )
 
 
 class Backup(Part, frozen=True):

@@ -10,7 +10,10 @@ STACK_LABEL = "crm.stack"
 """On whatever a target makes: the stack it belongs to."""
 
 FILES_PATH = "/etc/crm"
-"""Where a workload finds its rendered files, and its secrets under ``secrets/``."""
+"""Where a workload finds its rendered files."""
+
+SECRETS_PATH = f"{FILES_PATH}/secrets"
+"""Where it finds its secrets, each in a file of its name."""
 
 DATA_PATH = "/data"
 """Where a workload with ``data`` finds its volume."""
@@ -86,7 +89,8 @@ class Workload(Struct, frozen=True, kw_only=True):
     """A service or a job and everything a target needs to run it.
 
     ``cpus`` are cores and ``memory_mib`` MiB, for each instance. ``files`` map names under
-    ``FILES_PATH`` to text. ``reload`` of ``None`` means that a changed file replaces the instance.
+    ``FILES_PATH`` to text. ``reload`` of ``None`` means that a changed file replaces the instance;
+    but ``followed`` are secrets whose change it takes up by itself.
     ``stop_first`` says that an instance is stopped before its successor starts, as one that keeps
     something must be. ``run_once`` is a job; ``schedule`` (a cron line, UTC) makes it run again at
     these times. ``scale`` leaves the number of copies to an autoscaler. ``after`` and
@@ -106,6 +110,7 @@ class Workload(Struct, frozen=True, kw_only=True):
     env: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
     secrets: tuple[str, ...] = ()
+    followed: tuple[str, ...] = ()
     ports: tuple[Port, ...] = ()
     tmpfs_mib: Mapping[str, int] = field(default_factory=lambda: {"/run/crm": 8, "/tmp": 16})  # noqa: S108
     health: Health | None = None

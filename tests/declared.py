@@ -19,7 +19,9 @@ from stacks.targets import kubernetes, kubernetes_host
 
 APP = "crm-app:0123456789ab"
 PASSWORD = "canary-0123456789abcdef"
-GIVEN = {"cache_password": "given-0123456789abcdef"}
+CERTIFICATE = {f"database_tls_{name}": name for name in ("ca", "certificate", "key")}
+"""What is made before either target is asked."""
+GIVEN = {"cache_password": "given-0123456789abcdef", **CERTIFICATE}
 """What the stack takes from elsewhere."""
 
 

@@ -54,6 +54,8 @@ def secrets(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         assert (name, list(hosts), address) == ("edge-certificate", [HOST], "127.0.0.1")
         return MADE
 
+    monkeypatch.setattr(choice, "_of_databases", lambda _hosts: {})
+
     monkeypatch.setattr(kubernetes, "deploy", on_kubernetes)
     monkeypatch.setattr(docker, "deploy", on_docker)
     monkeypatch.setattr(generated_certificate, "GeneratedCertificate", make)

@@ -65,6 +65,22 @@ def test_it_is_made_anew_in_its_last_thirty_days(
     assert changes({**made, "certificate": old.certificate}) is anew
 
 
+def test_other_than_the_edges_is_made_for_as_long_as_it_says() -> None:
+    asked = {**ASKED, "unit": "database", "life_days": 1825.0, "renew_days": 365.0}
+    outs = PROVIDER.create(asked).outs
+    assert outs is not None
+    leaf = x509.load_pem_x509_certificate(outs["certificate"].encode())
+    assert "OU=database" in leaf.subject.rfc4514_string()
+    now = datetime.now(UTC)
+    assert timedelta(days=1824) < leaf.not_valid_after_utc - now <= timedelta(days=1825)
+    found = PROVIDER.diff("it", outs, asked)
+    assert (found.changes, found.replaces) == (False, None)
+    for days_left, anew in ((366, False), (364, True)):
+        then = now - timedelta(days=1825 - days_left)
+        old = certificates.self_made(["localhost"], "127.0.0.1", None, then, days=1825)
+        assert PROVIDER.diff("it", {**outs, "certificate": old.certificate}, asked).changes is anew
+
+
 def test_next_one_is_of_the_same_authority(made: dict[str, Any]) -> None:
     updated = PROVIDER.update("edge-certificate", made, {**ASKED, "hosts": ["crm.test"]}).outs
     assert updated is not None

@@ -17,6 +17,7 @@ from stacks.paths import ROOT, TEMPLATES
 from tests.project import tree
 
 LEFT = (
+    "stacks.database_tls",
     "stacks.errors",
     "stacks.paths",
     "stacks.app_image",

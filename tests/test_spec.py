@@ -138,6 +138,18 @@ def test_address_with_digits_of_another_script_is_refused() -> None:
         ({"cache": {"masters": 3}}, "write `mode: cluster` and `masters: 3` or more"),
         ({"database": {"external": EXTERNAL, "shards": 2}}, "leave `shards` out"),
         (
+            {"database": {"external": {**EXTERNAL, "ssl_mode": "verify_ca"}}},
+            "crm:database.external: `ssl_mode: verify_ca` would take any certificate",
+        ),
+        (
+            {
+                "database": {
+                    "external": {**EXTERNAL, "ssl_mode": "required", "ca_certificate": SECRET}
+                }
+            },
+            "`ca_certificate` is not looked at with `ssl_mode: required`; write",
+        ),
+        (
             {
                 "cache": {
                     "mode": "cluster",

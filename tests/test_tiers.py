@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from stacks import plan, render, stack_file, tiers
+from stacks import database_tls, plan, render, stack_file, tiers
 from stacks.balancing import CERTIFICATE_SECRETS
 from stacks.plan import Plan
 from stacks.workload import FILES_PATH, Scale, Workload
@@ -102,7 +102,9 @@ def test_secrets_are_those_of_the_plan_and_no_other(name: str) -> None:
     used = {secret for workload in workloads for secret in workload.secrets}
     # A certificate and its key are given or self-made, never generated as passwords are.
     certificate = set(CERTIFICATE_SECRETS) if planned.edge.tls else set()
-    assert used == set(planned.secrets) | certificate
+    server = {database_tls.CERTIFICATE, database_tls.KEY, database_tls.AUTHORITY}
+    made = set() if planned.database.external else server
+    assert used == set(planned.secrets) | certificate | made
     assert set(workloads[-1].secrets) == certificate
 
 
@@ -229,14 +231,14 @@ def test_schema_job_runs_once_and_knows_only_the_owners_password() -> None:
     _, workloads = variant("smallest")
     jobs = [workload for workload in workloads if workload.run_once]
     assert [job.name for job in jobs] == ["schema"]
-    assert jobs[0].secrets == ("database_owner_password",)
+    assert jobs[0].secrets == ("database_owner_password", database_tls.AUTHORITY)
     assert set(jobs[0].files) == {"app.json", "schema.sql"}
 
 
 def test_app_cannot_create_tables_or_reach_the_edge() -> None:
     _, workloads = variant("smallest")
     app = next(workload for workload in workloads if workload.name == "app")
-    assert app.secrets == ("cache_password", "database_app_password")
+    assert app.secrets == ("cache_password", "database_app_password", database_tls.AUTHORITY)
     assert app.connects_to == ("database", "cache")
 
 

@@ -1,6 +1,7 @@
 """How to reach one MySQL server, and whether it is the one that was meant."""
 
 import ssl
+from functools import lru_cache
 from typing import Any, NamedTuple, TypeAlias
 
 import pymysql
@@ -8,7 +9,7 @@ from pymysql.connections import Connection
 from pymysql.cursors import DictCursor
 from sqlalchemy.exc import DBAPIError
 
-from crm.settings import DatabaseSettings, ShardSettings
+from crm.settings import DatabaseSettings, Secrets, ShardSettings
 
 RawConnection: TypeAlias = "Connection[Any]"
 
@@ -49,32 +50,54 @@ class Identity(NamedTuple):
 def connect(
     shard: ShardSettings,
     database: DatabaseSettings,
+    secrets: Secrets,
     password: str,
     *,
     read_seconds: int = READ_SECONDS,
 ) -> RawConnection:
-    """One connection, encrypted as every MySQL server allows by default.
+    """One connection, encrypted, to a server that is verified before the password is sent.
 
-    The certificate is the one the server made itself at its first start, so there is nobody to
-    vouch for it; encryption is asked for because caching_sha2_password sends the password then
-    without a key exchange of its own. ``read_seconds`` bounds each wait for an answer.
+    ``password`` is the name of the secret that it is. ``read_seconds`` bounds each wait for an
+    answer. Raises CrmError for a secret that is not there, else what the driver raises.
     """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
     return pymysql.connect(
         host=shard.host,
         port=shard.port,
         user=database.user,
-        password=password,
+        password=secrets.read(password),
         database=database.name,
         charset="utf8mb4",
         connect_timeout=CONNECT_SECONDS,
         read_timeout=read_seconds,
         write_timeout=READ_SECONDS,
         init_command=SESSION,
-        ssl=context,
+        ssl=trust(database.ssl_mode, secrets.read(database.ca) if database.ca else None),
     )
+
+
+@lru_cache(maxsize=4)
+def trust(ssl_mode: str, authority: str | None) -> ssl.SSLContext:
+    """Who is taken for a server: by ``authority`` (PEM), or else those that the system trusts.
+
+    Not ``ssl.create_default_context``: it refuses the authorities that MySQL makes for itself,
+    which lack what RFC 5280 asks for.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.check_hostname = ssl_mode == "verify_identity"
+    if ssl_mode == "required":
+        context.verify_mode = ssl.CERT_NONE
+    elif authority is None:
+        context.load_default_certs()
+    else:
+        context.load_verify_locations(cadata=authority)
+    return context
+
+
+def is_distrusted(error: BaseException) -> bool:
+    """Whether a connection was given up because the server's certificate was not taken."""
+    cause = getattr(error, "original_exception", None)
+    return isinstance(cause, ssl.SSLCertVerificationError)
 
 
 def stored_identity(connection: RawConnection) -> Identity | None:

@@ -13,6 +13,8 @@ from crm.settings import DatabaseSettings, Secrets, ShardSettings
 
 WAIT_SECONDS = 120.0
 PAUSE_SECONDS = 1.0
+DISTRUST_SECONDS = 30.0  # a server takes up a new certificate every ten
+PASSWORD = "database_owner_password"  # noqa: S105 (the secret's name)
 # Data definition may have to wait for running transactions.
 STATEMENT_SECONDS = 300
 
@@ -79,11 +81,17 @@ def wait_for(
 ) -> mysql.RawConnection:
     """A connection as the schema's owner. The server may still be starting, or making accounts."""
     deadline = time.monotonic() + WAIT_SECONDS
+    distrusted = time.monotonic() + DISTRUST_SECONDS
     while True:
         try:
-            password = secrets.read("database_owner_password")
-            return mysql.connect(shard, database, password, read_seconds=STATEMENT_SECONDS)
+            return mysql.connect(shard, database, secrets, PASSWORD, read_seconds=STATEMENT_SECONDS)
         except (CrmError, OSError, RuntimeError, pymysql.MySQLError) as error:
+            if mysql.is_distrusted(error) and time.monotonic() > distrusted:
+                raise CrmError(
+                    f"{shard.name}: {mysql.plain(error)}; of a database of your own, "
+                    "crm:database.external.ca_certificate names the authority, and ssl_mode what "
+                    "is verified"
+                ) from error
             if time.monotonic() > deadline:
                 raise CrmError(
                     f"{shard.name}: not reached within {WAIT_SECONDS:g} s: {mysql.plain(error)}"

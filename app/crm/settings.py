@@ -39,7 +39,11 @@ class ShardSettings(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class DatabaseSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    """``pool_size`` is connections per worker and shard; ``map_version`` is of the whole map."""
+    """``pool_size`` is connections per worker and shard; ``map_version`` is of the whole map.
+
+    ``ssl_mode`` says how a server is verified, in the words of MySQL's own clients; ``ca`` is the
+    secret with the authority (PEM) that it is verified by (None: those the system trusts).
+    """
 
     buckets: Annotated[int, Meta(ge=1, le=65536)]
     map_version: Annotated[str, Meta(pattern=r"^[0-9a-f]{8}$")]
@@ -47,6 +51,8 @@ class DatabaseSettings(Struct, frozen=True, forbid_unknown_fields=True):
     user: Annotated[str, Meta(min_length=1)]
     pool_size: Annotated[int, Meta(ge=1, le=256)]
     shards: Annotated[tuple[ShardSettings, ...], Meta(min_length=1)]
+    ssl_mode: Literal["verify_identity", "verify_ca", "required"] = "verify_identity"
+    ca: Identifier | None = None
 
 
 class NodeSettings(Struct, frozen=True, forbid_unknown_fields=True):

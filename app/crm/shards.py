@@ -116,8 +116,9 @@ class Shard:
 
     def _open(self) -> mysql.RawConnection:
         try:
-            password = self._secrets.read("database_app_password")
-            connection = mysql.connect(self.settings, self._database, password)
+            connection = mysql.connect(
+                self.settings, self._database, self._secrets, "database_app_password"
+            )
         except (CrmError, OSError, RuntimeError, MySQLError) as error:
             raise DependencyError(self.name, mysql.plain(error)) from error
         try:

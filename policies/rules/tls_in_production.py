@@ -26,7 +26,9 @@ def _find(resources: Sequence[Resource], asked: Policies) -> Iterator[Problem]:
     if not edges:
         yield Problem("edge", "there is no edge, so nothing speaks HTTPS")
     for resource in resources:
-        if is_docker(resource, "GeneratedCertificate"):
+        # No browser reads those of others: what connects to them is told their authority.
+        of_edge = "unit" not in resource.inputs
+        if is_docker(resource, "GeneratedCertificate") and of_edge:
             yield Problem(resource.name, "is a self-made certificate, which no browser knows")
 
 

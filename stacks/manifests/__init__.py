@@ -18,6 +18,8 @@ from stacks.manifests.common import (
     claim_spec,
     labels,
     metadata,
+    rolling_secrets,
+    secret_objects,
     short_hash,
 )
 from stacks.manifests.yaml_text import documents
@@ -90,15 +92,14 @@ def _of_workload(
     for policy in network_policies.of_workload(plan, workload, workloads):
         needs.append(policy["metadata"]["name"])
         yield Manifest(key=needs[-1], object=policy, after=("namespace",), workload=name)
-    secrets = f"{name}-secrets"
-    if workload.secrets:
+    for secrets, held in secret_objects(workload).items():
         needs.append(secrets)
         yield Manifest(
             key=secrets,
             object=_secret(plan, secrets, workload, "Opaque"),
             after=("namespace",),
             workload=name,
-            secrets=tuple(sorted(workload.secrets)),
+            secrets=held,
         )
     yield from _files(plan, workload)
     last: tuple[str, ...] = ()
@@ -151,7 +152,7 @@ def _of_instance(
         after=needs,
         workload=name,
         # A Job that is done needs no other password.
-        rolls_on=(f"{name}-secrets",) if workload.secrets and not workload.run_once else (),
+        rolls_on=() if workload.run_once else rolling_secrets(workload),
     )
     if service is not None and not workload.stop_first:
         yield service

@@ -62,6 +62,26 @@ def labels(
     return found
 
 
+def secret_objects(workload: Workload) -> dict[str, tuple[str, ...]]:
+    """The Secrets of a workload: name → the stack's names of what it holds. What the workload
+    follows is in one of its own."""
+    kept = sorted(set(workload.secrets) - set(workload.followed))
+    held = {
+        f"{workload.name}-secrets": tuple(kept),
+        f"{workload.name}-followed-secrets": tuple(sorted(workload.followed)),
+    }
+    return {name: names for name, names in held.items() if names}
+
+
+def rolling_secrets(workload: Workload) -> tuple[str, ...]:
+    """The Secrets of a workload whose change replaces its pods."""
+    return tuple(
+        name
+        for name, held in secret_objects(workload).items()
+        if held != tuple(sorted(workload.followed))
+    )
+
+
 def selector(plan: Plan, workload: str, instance: str | None = None) -> dict[str, str]:
     """The labels by which the pods of a workload, or of one instance, are found."""
     found = {STACK_LABEL: plan.stack, "crm.workload": workload}

@@ -14,6 +14,7 @@ from stacks.manifests.common import (
     cores,
     labels,
     mebibytes,
+    secret_objects,
     selector,
 )
 from stacks.plan import Plan
@@ -161,9 +162,9 @@ def _volumes(workload: Workload, instance: Instance, files: str) -> list[dict[st
             }
         }
     ]
-    if workload.secrets:
-        items = [{"key": name, "path": f"secrets/{name}"} for name in sorted(workload.secrets)]
-        sources.append({"secret": {"name": f"{workload.name}-secrets", "items": items}})
+    for name, held in secret_objects(workload).items():
+        items = [{"key": key, "path": f"secrets/{key}"} for key in held]
+        sources.append({"secret": {"name": name, "items": items}})
     volumes: list[dict[str, Any]] = [
         {"name": "files", "projected": {"defaultMode": _FILE_MODE, "sources": sources}}
     ]

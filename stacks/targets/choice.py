@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from stacks import database_tls
 from stacks.balancing import CERTIFICATE_SECRETS
 from stacks.plan import Plan
 from stacks.workload import Workload
@@ -72,8 +73,8 @@ def deploy(
     that are the target's to know.
 
     ``secrets`` are the values of those the stack takes from elsewhere. All others are generated,
-    made once and kept, even when the stack is destroyed, as they open data that is; but for the
-    edge's certificate, which opens nothing. ``present`` are the images on this machine, where that
+    made once and kept, even when the stack is destroyed, as they open data that is; but for
+    certificates, which open nothing. ``present`` are the images on this machine, where that
     is not to be asked of it.
     """
     about: dict[str, pulumi.Input[str]] = {}
@@ -84,6 +85,8 @@ def deploy(
         certificate, key = CERTIFICATE_SECRETS
         secrets = {**secrets, certificate: made.certificate, key: made.key}
         about["ca_certificate"] = made.authority_certificate
+    if plan.database.tls.hosts:
+        secrets = {**secrets, **_of_databases(plan.database.tls.hosts)}
     if plan.target == "kubernetes":
         from stacks.targets import kubernetes
 
@@ -92,3 +95,22 @@ def deploy(
 
     docker.deploy(plan.stack, plan.whose, workloads, plan.own_secrets, secrets, present)
     return {"url": plan.edge.url, **about}
+
+
+def _of_databases(hosts: Sequence[str]) -> dict[str, pulumi.Input[str]]:
+    """One certificate for all shards, and the authority that those who connect to them trust."""
+    from stacks.targets.generated_certificate import GeneratedCertificate
+
+    made = GeneratedCertificate(
+        "database-certificate",
+        hosts,
+        "127.0.0.1",
+        unit="database",
+        life_days=database_tls.LIFE_DAYS,
+        renew_days=database_tls.RENEW_DAYS,
+    )
+    return {
+        database_tls.CERTIFICATE: made.certificate,
+        database_tls.KEY: made.key,
+        database_tls.AUTHORITY: made.authority_certificate,
+    }

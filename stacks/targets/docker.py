@@ -10,16 +10,16 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import pulumi
 import pulumi_docker as docker
 
 from stacks import images
-from stacks.targets import docker_host
+from stacks.targets import docker_host, docker_units
 from stacks.targets.docker_resources import Endpoint, Files, Image, Job
 from stacks.targets.generated_secret import GeneratedSecret
-from stacks.workload import DATA_PATH, FILES_PATH, STACK_LABEL, Health, Instance, Workload
+from stacks.workload import DATA_PATH, FILES_PATH, STACK_LABEL, Instance, Workload
 
 _JOB_SECONDS = 600
 
@@ -50,6 +50,14 @@ class _Component(pulumi.ComponentResource):
 
     def __init__(self, name: str, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("crm:docker:Workload", name, None, opts)
+
+
+class _Mounted(NamedTuple):
+    """A files volume, and ``all`` that fills it; ``files`` are what a container is replaced for."""
+
+    volume: docker.Volume
+    files: Files
+    all: list[pulumi.Resource]
 
 
 class _Target:
@@ -124,7 +132,7 @@ class _Target:
         options = _options(parent=component, depends_on=[image_resource, *before])
         running: list[pulumi.Resource] = []
         containers: list[docker.Container] = []
-        shared: tuple[docker.Volume, Files] | None = None
+        shared: _Mounted | None = None
         for instance in workload.instances:
             files = shared
             if files is None:
@@ -138,7 +146,7 @@ class _Target:
             own = [self._networks[workload.name]] if workload.name in self._networks else []
             mine = _options(
                 parent=component,
-                depends_on=[image_resource, *before, *running[-1:], files[1], *own],
+                depends_on=[image_resource, *before, *running[-1:], *files.all, *own],
                 delete_before_replace=_goes_first(workload),
             )
             container = self._container(workload, instance, image, files, mine)
@@ -159,7 +167,7 @@ class _Target:
         image: str,
         options: pulumi.ResourceOptions,
         component: pulumi.Resource,
-    ) -> tuple[docker.Volume, Files]:
+    ) -> _Mounted:
         own = bool(instance.files or instance.data)
         name = f"{instance.name if own else workload.name}-files"
         volume = self._volume(workload, name, component)
@@ -191,12 +199,22 @@ class _Target:
             "image": image,
             "uid": workload.uid,
             "files": workload.files_of(instance),
-            "secrets": {name: self._secrets[name] for name in workload.secrets},
+            "secrets": self._values(set(workload.secrets) - set(workload.followed)),
             "labels": self._label_map(workload),
         }
         if reload is not None:
             props["reload"] = reload
-        return volume, Files(name, props, options)
+        files = Files(name, props, options)
+        if not workload.followed:
+            return _Mounted(volume, files, [files])
+        # In the same volume, but not in the version that the container is replaced for.
+        followed = {**props, "data": "", "files": {}, "secrets": self._values(workload.followed)}
+        followed.pop("reload", None)
+        after = _options(parent=component, depends_on=[files])
+        return _Mounted(volume, files, [files, Files(f"{name}-followed", followed, after)])
+
+    def _values(self, names: Collection[str]) -> dict[str, pulumi.Input[str]]:
+        return {name: self._secrets[name] for name in sorted(names)}
 
     def _volume(
         self,
@@ -239,7 +257,7 @@ class _Target:
         workload: Workload,
         instance: Instance,
         image: str,
-        files: tuple[docker.Volume, Files],
+        files: _Mounted,
         options: pulumi.ResourceOptions,
     ) -> Job:
         props: dict[str, Any] = {
@@ -252,8 +270,8 @@ class _Target:
             "cpus": workload.cpus,
             "memory_mib": workload.memory_mib,
             "tmpfs_mib": dict(workload.tmpfs_mib),
-            "volume": files[0].name,
-            "files_version": files[1].version,
+            "volume": files.volume.name,
+            "files_version": files.files.version,
             "networks": [network.name for network in self._networks_of(workload)],
             "works_on": [
                 container.id for name in workload.after for container in self._containers[name]
@@ -268,7 +286,7 @@ class _Target:
         workload: Workload,
         instance: Instance,
         image: str,
-        files: tuple[docker.Volume, Files],
+        files: _Mounted,
         options: pulumi.ResourceOptions,
     ) -> docker.Container:
         # Whose it is stands on containers alone: a new owner must not replace volumes or networks.
@@ -288,7 +306,7 @@ class _Target:
             "memory": workload.memory_mib,
             # Equal to memory: no swap, so that a limit is a limit.
             "memory_swap": workload.memory_mib,
-            "cpus": _cpus(workload.cpus),
+            "cpus": docker_units.cpus(workload.cpus),
             "read_only": True,
             "tmpfs": docker_host.tmpfs(workload.tmpfs_mib, workload.uid),
             "security_opts": ["no-new-privileges"],
@@ -298,9 +316,9 @@ class _Target:
             "log_driver": "json-file",
             "log_opts": {"max-file": "3", "max-size": "10m"},
         }
-        health = _healthcheck(workload.health)
+        health = docker_units.healthcheck(workload.health)
         # A file that cannot be reloaded replaces its container, and so does all of its shape.
-        version: pulumi.Input[str] = "" if workload.reload else files[1].version
+        version: pulumi.Input[str] = "" if workload.reload else files.files.version
         shape_hash = pulumi.Output.from_input(version).apply(
             lambda v: _short_hash({**shape, **labels, "health": str(workload.health)}, v)
         )
@@ -310,7 +328,7 @@ class _Target:
             name = shape_hash.apply(lambda h: f"{self._name(instance.name)}-{h}")
         volumes = [
             docker.ContainerVolumeArgs(
-                volume_name=files[0].name, container_path=FILES_PATH, read_only=True
+                volume_name=files.volume.name, container_path=FILES_PATH, read_only=True
             )
         ]
         if instance.data is not None:
@@ -373,28 +391,3 @@ def _options(**options: Any) -> pulumi.ResourceOptions:
 def _short_hash(shape: Mapping[str, Any], version: str) -> str:
     text = json.dumps([shape, version], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:8]
-
-
-def _healthcheck(health: Health | None) -> docker.ContainerHealthcheckArgs | None:
-    if health is None:
-        return None
-    return docker.ContainerHealthcheckArgs(
-        tests=["CMD", *health.command],
-        interval=_duration(health.interval_seconds),
-        timeout=_duration(health.timeout_seconds),
-        retries=health.retries,
-        start_period=_duration(health.start_seconds),
-    )
-
-
-def _cpus(cpus: float) -> str:
-    """``1.0`` → ``"1.0"``, ``0.25`` → ``"0.25"``, ``10.0`` → ``"10."``: as the provider says it
-    back (its nanoInt64ToDecimalString), since any other form would look like a change."""
-    text = f"{cpus:.9f}"
-    return f"{cpus:.1f}" if text.count("0") == 9 else text.rstrip("0")
-
-
-def _duration(seconds: int) -> str:
-    """``90`` → ``1m30s``, as Docker says it back: any other form would look like a change."""
-    minutes, rest = divmod(seconds, 60)
-    return f"{minutes}m{rest}s" if minutes else f"{rest}s"

@@ -15,7 +15,14 @@ from stacks import certificates
 
 def _made(props: dict[str, Any], authority: tuple[str, str] | None) -> dict[str, Any]:
     hosts, address = [str(host) for host in props["hosts"]], str(props["address"])
-    made = certificates.self_made(hosts, address, authority, datetime.now(UTC))
+    made = certificates.self_made(
+        hosts,
+        address,
+        authority,
+        datetime.now(UTC),
+        unit=str(props.get("unit", "edge")),
+        days=int(props.get("life_days", certificates.LIFE_DAYS)),
+    )
     return {**props, **structs.asdict(made)}
 
 
@@ -24,7 +31,8 @@ class _CertificateProvider(ResourceProvider):
 
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
         differs = any(_olds[key] != _news[key] for key in ("hosts", "address"))
-        ends = certificates.is_ending(str(_olds["certificate"]), datetime.now(UTC))
+        days = int(_news.get("renew_days", certificates.RENEW_DAYS))
+        ends = certificates.is_ending(str(_olds["certificate"]), datetime.now(UTC), days)
         return DiffResult(changes=differs or ends)
 
     def create(self, props: dict[str, Any]) -> CreateResult:
@@ -40,6 +48,7 @@ class GeneratedCertificate(Resource, module="crm", name="GeneratedCertificate"):
     """A certificate for ``hosts`` and this machine by ``address``; all outputs are PEM.
 
     Made anew by the same authority when those change, and by an ``up`` in its last 30 days.
+    ``other`` says it where it is not the edge's: ``unit``, ``life_days``, ``renew_days``.
     """
 
     certificate: pulumi.Output[str]
@@ -47,12 +56,12 @@ class GeneratedCertificate(Resource, module="crm", name="GeneratedCertificate"):
     authority_certificate: pulumi.Output[str]
     authority_key: pulumi.Output[str]
 
-    def __init__(self, name: str, hosts: Sequence[str], address: str) -> None:
+    def __init__(self, name: str, hosts: Sequence[str], address: str, **other: str | int) -> None:
         super().__init__(
             _CertificateProvider(),
             name,
             {
-                **{"name": name, "hosts": list(hosts), "address": address},
+                **{"name": name, "hosts": list(hosts), "address": address, **other},
                 **dict.fromkeys(certificates.SelfMade.__struct_fields__),
             },
             pulumi.ResourceOptions(additional_secret_outputs=["key", "authority_key"]),

@@ -31,7 +31,7 @@ def workloads(plan: Plan, files: Mapping[str, str], image: str) -> list[Workload
             instances=(Instance(name="schema", host="schema"),),
             env={"CRM_INSTANCE": "schema"},
             files={"app.json": files["app/job.json"], "schema.sql": files["mysql/schema.sql"]},
-            secrets=("database_owner_password",),
+            secrets=("database_owner_password", *plan.database.tls.client_secrets),
             run_once=True,
             after=tuple(name for name in needs if name == "database"),
             connects_to=tuple(name for name in needs if name == "database"),
@@ -69,7 +69,7 @@ def _partitions(
                 ),
             ),
             files={"app.json": files["app/partitions.json"]},
-            secrets=("database_owner_password",),
+            secrets=("database_owner_password", *plan.database.tls.client_secrets),
             ports=(Port(name="metrics", number=plan.app.port),),
             health=Health(command=http_get(plan.app.port, "/healthz")),
             stop_first=data is not None,
@@ -112,7 +112,7 @@ def _service(
             Instance(name=name, host=name, env={"CRM_INSTANCE": name}) for name in service.instances
         ),
         files={"app.json": files[f"app/{service.name}.json"]},
-        secrets=("cache_password", "database_app_password"),
+        secrets=("cache_password", "database_app_password", *plan.database.tls.client_secrets),
         ports=(Port(name="http", number=service.port),),
         health=Health(
             command=http_get(service.port, "/readyz"), alive=http_get(service.port, "/healthz")

@@ -43,7 +43,7 @@ def workloads(plan: Plan, files: Mapping[str, str]) -> list[Workload]:
                 )
             ),
             files={name: files[f"backup/{name}"] for name in _SCRIPTS},
-            secrets=("database_backup_password",),
+            secrets=("database_backup_password", *plan.database.tls.client_secrets),
             # It says until when its last success counts. Not a reason to restart it: that would
             # break off a backup that takes long.
             health=Health(

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from stacks import database_tls
 from stacks.plan import Plan
 from stacks.workload import Data, Health, Instance, Port, Workload
 
@@ -15,6 +16,7 @@ def workloads(plan: Plan, files: Mapping[str, str]) -> list[Workload]:
     database = plan.database
     if database.external:
         return []
+    certificate = (database_tls.CERTIFICATE, database_tls.KEY, database_tls.AUTHORITY)
     probe = ("mysql", "--defaults-file=/run/crm/client.cnf", "-e", "SELECT 1")
     return [
         Workload(
@@ -40,7 +42,9 @@ def workloads(plan: Plan, files: Mapping[str, str]) -> list[Workload]:
                 *(("database_backup_password",) if database.backup else ()),
                 "database_owner_password",
                 "database_root_password",
+                *certificate,
             ),
+            followed=certificate,
             ports=(Port(name="mysql", number=database.shards[0].port),),
             health=Health(command=probe, timeout_seconds=5, start_seconds=START_SECONDS),
             stop_first=True,

@@ -52,6 +52,14 @@ class MySQL:
         assert code == 0, output
         return [line.split("\t") for line in output.splitlines()]
 
+    @property
+    def authority(self) -> str:
+        """The authority that it made for itself at its first start. What that vouches for names no
+        host: `ssl_mode: verify_ca`."""
+        code, text = ask(self.container, "cat", "/data/mysql/ca.pem")
+        assert code == 0, text
+        return text
+
     def wait(self) -> None:
         """Until it answers."""
         _wait(self.container, ["mysql", "-S/run/crm/mysqld.sock", "-uroot", "-e", "SELECT 1"])

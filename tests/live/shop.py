@@ -48,7 +48,9 @@ class Shop:
         files = render.Renderer().tree(plan.make("shop", spec))
         told = json.loads(files["app/partitions.json"])
         told["database"]["shards"][0] |= {"host": own.gateway(), "port": server.port}
+        told["database"]["ssl_mode"] = "verify_ca"
         (folder / "app.json").write_text(json.dumps(told))
+        (folder / told["database"]["ca"]).write_text(server.authority)
         (folder / "database_owner_password").write_text(PASSWORD)
         self.environment = {"CRM_CONFIG": f"{folder}/app.json", "CRM_SECRETS": str(folder)}
         self.loaded: Settings = settings.load(self.environment)

@@ -55,6 +55,8 @@ class Outside:
             f"      host: {own.gateway()}\n      port: {self.mysql.port}\n"
             "      password: {env: CRM_EXT_APP}\n"
             f"      owner_password: {{file: {self.folder / 'owner'}}}\n"
+            "      ssl_mode: verify_ca\n"
+            f"      ca_certificate: {{file: {self.folder / 'ca.pem'}}}\n"
         )
 
     @property
@@ -79,6 +81,7 @@ def outside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outside]:
     for name in ("owner", "cache"):
         (folder / name).write_text(passwords[name] + "\n", encoding="utf-8")
     with own.mysql() as mysql, own.redis(passwords["cache"]) as (redis, port):
+        (folder / "ca.pem").write_text(mysql.authority, encoding="utf-8")
         yield Outside(mysql, redis, port, passwords, folder)
 
 

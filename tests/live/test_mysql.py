@@ -223,6 +223,8 @@ def job(server: own.MySQL, schema: str, tmp_path: Path) -> Callable[[int], None]
         told = json.loads(render.Renderer().tree(plan.make("sql", spec))["app/job.json"])
         for shard in told["database"]["shards"]:
             shard |= {"host": own.gateway(), "port": server.port}
+        told["database"]["ssl_mode"] = "verify_ca"
+        (tmp_path / told["database"]["ca"]).write_text(server.authority)
         (tmp_path / "app.json").write_text(json.dumps(told))
         job_of_the_app.main(
             {"CRM_CONFIG": str(tmp_path / "app.json"), "CRM_SECRETS": str(tmp_path)}
@@ -446,7 +448,8 @@ def test_root_comes_in_by_socket_alone(dev: Stack) -> None:
 def test_files_of_the_server_are_its_own_alone(dev: Stack) -> None:
     listed = dev.execute("database-1", "sh", "-c", "cd /etc/crm/secrets && stat -c '%a %u %n' *")
     assert sorted(listed.splitlines()) == [
-        f"400 10002 database_{name}_password" for name in ("app", "owner", "root")
+        *(f"400 10002 database_{name}_password" for name in ("app", "owner", "root")),
+        *(f"400 10002 database_tls_{name}" for name in ("ca", "certificate", "key")),
     ]
     made = dev.execute("database-1", "sh", "-c", "cd /run/crm && stat -c '%a %n' *.sql *.cnf")
     assert made.splitlines() == ["600 accounts.sql", "600 client.cnf"]

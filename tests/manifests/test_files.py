@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import structs
 
-from stacks import manifests
+from stacks import database_tls, manifests
 from stacks.balancing import CERTIFICATE_SECRETS
 from tests.manifests.reading import (
     container_of,
@@ -17,6 +17,8 @@ from tests.manifests.reading import (
     reachable,
 )
 from tests.manifests.sets import made, parsed
+
+SERVER = (database_tls.CERTIFICATE, database_tls.KEY, database_tls.AUTHORITY)
 
 # --- Files and secrets ----------------------------------------------------------------------------
 
@@ -75,7 +77,9 @@ def test_no_secret_has_a_value_in_any_file(name: str) -> None:
         else:
             assert not manifest.secrets
     given = {secret for m in found for secret in m.secrets} - {manifests.PULL_SECRET}
-    assert given == {*planned.secrets, *(CERTIFICATE_SECRETS if planned.edge.tls else ())}
+    server = () if planned.database.external else SERVER
+    certificates = {*server, *(CERTIFICATE_SECRETS if planned.edge.tls else ())}
+    assert given == {*planned.secrets, *certificates}
     # By files and not by the environment, which every child process and crash dump holds.
     for _, container in containers(found):
         assert not any("secretKeyRef" in str(e) for e in container.get("env", []))
@@ -83,7 +87,7 @@ def test_no_secret_has_a_value_in_any_file(name: str) -> None:
         for instance in workload.instances:
             sources = dict(pods(found))[instance.name]["spec"]["volumes"][0]["projected"]["sources"]
             paths = [i["path"] for s in sources if "secret" in s for i in s["secret"]["items"]]
-            assert paths == [f"secrets/{n}" for n in sorted(workload.secrets)]
+            assert sorted(paths) == [f"secrets/{n}" for n in sorted(workload.secrets)]
 
 
 @every_set
@@ -94,6 +98,23 @@ def test_changed_secret_rolls_its_users_but_no_job_that_is_done(name: str) -> No
             manifest = next(m for m in found if m.key == instance.name)
             rolls = bool(workload.secrets) and not workload.run_once
             assert manifest.rolls_on == ((f"{workload.name}-secrets",) if rolls else ())
+
+
+def test_renewed_certificate_of_the_database_rolls_no_server() -> None:
+    _, workloads, found = made("kubernetes")
+    secrets = {m.key: set(m.secrets) for m in found if m.workload == "database" and m.secrets}
+    assert secrets == {
+        "database-followed-secrets": set(SERVER),
+        "database-secrets": set(named(workloads, "database").secrets) - set(SERVER),
+    }
+    for key in ("database-1", "database-2"):
+        assert next(m for m in found if m.key == key).rolls_on == ("database-secrets",)
+        assert {"database-secrets", "database-followed-secrets"} <= set(reachable(found, key))
+    # Another authority is another matter: who trusts it has to be told.
+    for name in ("app", "schema"):
+        (held,) = [set(m.secrets) for m in found if m.workload == name and m.secrets]
+        assert database_tls.AUTHORITY in held
+        assert not {database_tls.CERTIFICATE, database_tls.KEY} & held
 
 
 def test_pull_secret_is_used_by_every_pod_and_is_of_its_own_form() -> None:

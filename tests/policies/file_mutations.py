@@ -79,6 +79,13 @@ MUTATIONS: dict[str, tuple[Mutation, ...]] = {
         (MYSQL, "character_set_server = utf8mb4", "character_set_server = latin1"),
         (MYSQL, "character_set_server = utf8mb4", "character_set_client = utf8mb4"),
     ),
+    "mysql_tls": (
+        (MYSQL, "require_secure_transport = ON", "#require_secure_transport = ON"),
+        (MYSQL, "ssl_cert = ", "#ssl_cert = "),
+        (MYSQL, "ssl_key = /etc/crm/secrets/database_tls_key", "ssl_key = "),
+        (MYSQL, "tls_version = TLSv1.2,", "tls_version = TLSv1.1,TLSv1.2,"),
+        (MYSQL, "tls_version = ", "#tls_version = "),
+    ),
     "nginx_body_limit": (
         (NGINX, "client_max_body_size 1024k", "client_max_body_size 0"),
         (NGINX, "    client_max_body_size 1024k;\n", ""),

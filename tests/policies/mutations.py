@@ -114,6 +114,11 @@ MUTATIONS: dict[str, tuple[Mutation, ...]] = {
         (CLUSTER, "Service database-2-service", put("spec/externalIPs", ["203.0.113.7"])),
         (CLUSTER, "StatefulSet database-1", put(f"{FIRST}/ports/0/hostPort", 3306)),
     ),
+    "database_verified": (
+        (DOCKER, "Files app-files", edit("files/app.json", "verify_identity", "required")),
+        (DOCKER, "Files schema-files", edit("files/app.json", "verify_identity", "required")),
+        (CLUSTER, "ConfigMap app-files", edit("data/app.json", "verify_identity", "required")),
+    ),
     "connection_budget": (
         (DOCKER, "Files database-1-files", edit("files/my.cnf", "max_connections = ", "#")),
         (

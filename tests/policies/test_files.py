@@ -78,11 +78,11 @@ def test_every_option_of_the_edge_passes(proxy: str, option: str) -> None:
     [
         {"backup": {"every_hours": 24}},
         {"memory_mib": 8192},
-        {"settings": {"require_secure_transport": "ON"}},
+        {"settings": {"long_query_time": 3}},
         {"orders": {"partition_by": "range", "column": "order_date", "start": "2026-01",
                     "interval": "month", "count": 12, "subpartitions": 4, "ahead": 3}},
     ],
-    ids=["backup", "large", "tls", "partitions"],
+    ids=["backup", "large", "setting", "partitions"],
 )  # fmt: skip
 def test_every_option_of_the_database_passes(database: dict[str, Any]) -> None:
     spec = stack_file.parse({"database": database}, "dev")

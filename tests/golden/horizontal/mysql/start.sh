@@ -26,10 +26,10 @@ SET SESSION sql_log_bin = 0;
 ALTER USER 'root'@'localhost' IDENTIFIED BY $(secret root);
 CREATE DATABASE IF NOT EXISTS crm CHARACTER SET utf8mb4;
 CREATE USER IF NOT EXISTS 'crm_owner'@'%';
-ALTER USER 'crm_owner'@'%' IDENTIFIED BY $(secret owner);
+ALTER USER 'crm_owner'@'%' IDENTIFIED BY $(secret owner) REQUIRE SSL;
 GRANT ALL PRIVILEGES ON crm.* TO 'crm_owner'@'%';
 CREATE USER IF NOT EXISTS 'crm_app'@'%';
-ALTER USER 'crm_app'@'%' IDENTIFIED BY $(secret app);
+ALTER USER 'crm_app'@'%' IDENTIFIED BY $(secret app) REQUIRE SSL;
 GRANT SELECT, INSERT, UPDATE, DELETE ON crm.* TO 'crm_app'@'%';
 SQL
 
@@ -40,5 +40,20 @@ user=root
 password="$(sed -e 's/[\\"]/\\&/g' /etc/crm/secrets/database_root_password)"
 socket=/run/crm/mysqld.sock
 CLIENT
+
+# A certificate that was renewed is taken up as the server runs: connections there are go on. One that
+# is half written is refused, and the old one stays in use until the next look.
+certificate() { cat /etc/crm/secrets/database_tls_* | sha256sum; }
+(
+    trap - TERM
+    used=$(certificate)
+    while sleep 10; do
+        found=$(certificate)
+        if [ "$found" != "$used" ] &&
+            mysql --defaults-file=/run/crm/client.cnf -e 'ALTER INSTANCE RELOAD TLS'; then
+            used=$found
+        fi
+    done
+) &
 
 exec mysqld --defaults-file=/etc/crm/my.cnf --init-file=/run/crm/accounts.sql
