@@ -26,6 +26,7 @@ _SECRET = "4dabf18193072939515e22adb298388d"
 _UNSET: tuple[Any, ...] = (None, "", [], {})
 # What differs from run to run, or from machine to machine, whatever made it.
 _REPLACED = (
+    (re.compile(r"-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----\n?"), "<certificate>"),
     (re.compile(r"crm-local/(\w+):[0-9a-f]{12}"), r"<\1>"),
     (re.compile(r"\b(nginx|haproxy|mysql|redis):[0-9][0-9a-z.]*\b"), r"<\1>"),
     (re.compile(r"crm-app:[0-9a-f]{12}"), "<app>"),
