@@ -61,7 +61,7 @@ def test_backup_reaches_the_database_alone_and_knows_one_password() -> None:
     assert backup.connects_to == ("database",)
     assert not backup.ports
     assert not backup.reaches_outside
-    assert backup.secrets == ("database_backup_password",)
+    assert backup.secrets == ("database_backup_password", "database_tls_ca")
     assert "database_backup_password" in found["database"].secrets
     assert of.own_secrets.count("database_backup_password") == 1
     others = [w for name, w in found.items() if name not in ("backup", "database")]
