@@ -58,8 +58,16 @@ class BackupPlan(Struct, frozen=True):
     folders: tuple[str | None, ...]
 
 
+class Account(Struct, frozen=True):
+    """An account of MySQL's; its password is the secret ``database_<secret>_password``."""
+
+    secret: str
+    user: str
+
+
 class DatabasePlan(Struct, frozen=True):
-    """The database tier. ``external`` shards are used, not deployed."""
+    """The database tier. ``external`` shards are used, not deployed. A password that was changed
+    is good for ``old_password_seconds`` more, in which all replicas get the new one."""
 
     image: str
     external: bool
@@ -76,6 +84,13 @@ class DatabasePlan(Struct, frozen=True):
     kept: tuple[Kept, ...]
     backup: BackupPlan | None
     tls: DatabaseTlsPlan
+    old_password_seconds: int
+
+    @property
+    def accounts(self) -> tuple[Account, ...]:
+        """Those whose password can change while the servers run."""
+        found = (Account("app", self.app_user), Account("owner", self.owner_user))
+        return (*found, Account("backup", self.backup.user)) if self.backup else found
 
     @property
     def map(self) -> shard_map.Map:
@@ -171,7 +186,7 @@ def make(stack: str, spec: StackSpec) -> Plan:
     """
     try:
         services = service_plans.work_out(spec)
-        database = _database(stack, spec)
+        database = _database(stack, spec, services)
         _check_connections(services, database)
         proxy = spec.images.nginx if spec.edge.proxy == "nginx" else spec.images.haproxy
         return Plan(
@@ -212,7 +227,12 @@ def _kubernetes(stack: str, spec: StackSpec) -> KubernetesPlan:
     )
 
 
-def _database(stack: str, spec: StackSpec) -> DatabasePlan:
+ROLL_SECONDS = 600
+REPLICA_SECONDS = 90
+"""For a roll-out of all replicas, one after the other: at least, and for each of them."""
+
+
+def _database(stack: str, spec: StackSpec, services: tuple[ServicePlan, ...]) -> DatabasePlan:
     database = spec.database
     external = database.external
     if external is None:
@@ -246,6 +266,7 @@ def _database(stack: str, spec: StackSpec) -> DatabasePlan:
         kept=partitions.kept(database),
         backup=_backup(stack, spec),
         tls=database_tls.work_out(external, hosts),
+        old_password_seconds=max(ROLL_SECONDS, REPLICA_SECONDS * sum(s.most for s in services)),
     )
 
 

@@ -76,7 +76,8 @@ class Renderer:
             path = f"{plan.edge.proxy}/{name}"
             files[path] = render(f"{path}.j2", edge=plan.edge, stack=plan.stack)
         if not plan.database.external:
-            files["mysql/start.sh"] = render("mysql/start.sh.j2", database=plan.database)
+            for name in ("start.sh", "follow.sh"):
+                files[f"mysql/{name}"] = render(f"mysql/{name}.j2", database=plan.database)
             for shard in plan.database.shards:
                 files[f"mysql/{shard.name}/my.cnf"] = render(
                     "mysql/my.cnf.j2", database=plan.database, shard=shard

@@ -217,7 +217,7 @@ def test_every_verb_has_help(verb: str, capsys: pytest.CaptureFixture[str]) -> N
 def test_render_without_a_folder_leaves_git_clean(project: Project) -> None:
     run = project.crm("render", "dev")
     assert run.code == 0, run.err
-    assert run.err == "dev: 11 files in .crm/rendered/dev\n"
+    assert run.err == "dev: 12 files in .crm/rendered/dev\n"
     written = snapshot(project.root / ".crm" / "rendered" / "dev")
     assert written == snapshot(GOLDEN / "dev")
     mode = stat.S_IMODE((project.root / ".crm").stat().st_mode)

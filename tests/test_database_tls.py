@@ -175,13 +175,12 @@ def listening(shown: SelfMade, folder: Path) -> Iterator[int]:
 
 
 def connect(port: int, folder: Path, ssl_mode: Any, authority: str) -> None:
-    for name, text in (("password", "canary"), (database_tls.AUTHORITY, authority)):
-        (folder / name).write_text(text)
+    (folder / database_tls.AUTHORITY).write_text(authority)
     shard = ShardSettings("database-1", "127.0.0.1", port, 0, 63)
     database = DatabaseSettings(
         64, "0a1b2c3d", "crm", "crm_app", 1, (shard,), ssl_mode, database_tls.AUTHORITY
     )
-    mysql.connect(shard, database, Secrets(folder), "password")
+    mysql.connect(shard, database, Secrets(folder), "canary")
 
 
 OURS, OTHERS = made_for("127.0.0.1"), made_for("127.0.0.1")
@@ -226,7 +225,7 @@ def test_job_says_what_to_write_where_the_server_is_not_trusted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(schema, "DISTRUST_SECONDS", 0.0)
-    (tmp_path / schema.PASSWORD).write_text("canary")
+    (tmp_path / "database_owner_password").write_text("canary")
     (tmp_path / database_tls.AUTHORITY).write_text(OURS.authority_certificate)
     said = r"^database-1: .*certificate verify failed.*crm:database\.external\.ca_certificate names"
     with listening(OTHERS, tmp_path) as port:

@@ -35,6 +35,7 @@ PASSING = {
 }
 
 NO_TABLE = 1146
+ACCESS_DENIED = 1045
 
 
 class Identity(NamedTuple):
@@ -55,16 +56,16 @@ def connect(
     *,
     read_seconds: int = READ_SECONDS,
 ) -> RawConnection:
-    """One connection, encrypted, to a server that is verified before the password is sent.
+    """One connection, encrypted, to a server that is verified before ``password`` is sent.
 
-    ``password`` is the name of the secret that it is. ``read_seconds`` bounds each wait for an
-    answer. Raises CrmError for a secret that is not there, else what the driver raises.
+    ``secrets`` hold whom it is verified by. ``read_seconds`` bounds each wait for an answer. Raises
+    CrmError for a secret that is not there, else what the driver raises.
     """
     return pymysql.connect(
         host=shard.host,
         port=shard.port,
         user=database.user,
-        password=secrets.read(password),
+        password=password,
         database=database.name,
         charset="utf8mb4",
         connect_timeout=CONNECT_SECONDS,
@@ -92,6 +93,11 @@ def trust(ssl_mode: str, authority: str | None) -> ssl.SSLContext:
     else:
         context.load_verify_locations(cadata=authority)
     return context
+
+
+def is_denied(error: BaseException) -> bool:
+    """Whether the server did not take the password."""
+    return _code(error) == ACCESS_DENIED
 
 
 def is_distrusted(error: BaseException) -> bool:

@@ -79,9 +79,7 @@ def connected(loaded: Settings, shard: ShardSettings) -> Iterator[mysql.RawConne
     """A connection as the schema's owner, to the server that the shard map means."""
     database = loaded.file.database
     with schema.told(shard):
-        connection = mysql.connect(
-            *(shard, database, loaded.secrets, schema.PASSWORD), read_seconds=STATEMENT_SECONDS
-        )
+        connection = schema.connect(shard, database, loaded.secrets, STATEMENT_SECONDS)
     with closing(connection):
         with schema.told(shard):
             schema.verify(connection, shard, database)

@@ -14,7 +14,6 @@ from crm.settings import DatabaseSettings, Secrets, ShardSettings
 WAIT_SECONDS = 120.0
 PAUSE_SECONDS = 1.0
 DISTRUST_SECONDS = 30.0  # a server takes up a new certificate every ten
-PASSWORD = "database_owner_password"  # noqa: S105 (the secret's name)
 # Data definition may have to wait for running transactions.
 STATEMENT_SECONDS = 300
 
@@ -76,6 +75,17 @@ def split(script: str) -> Iterator[str]:
         raise CrmError(f"schema.sql: the last statement lacks its semicolon: {lines[0].strip()}")
 
 
+def connect(
+    shard: ShardSettings,
+    database: DatabaseSettings,
+    secrets: Secrets,
+    read_seconds: int = STATEMENT_SECONDS,
+) -> mysql.RawConnection:
+    """A connection as the account that may change tables."""
+    password = secrets.read("database_owner_password")
+    return mysql.connect(shard, database, secrets, password, read_seconds=read_seconds)
+
+
 def wait_for(
     shard: ShardSettings, database: DatabaseSettings, secrets: Secrets
 ) -> mysql.RawConnection:
@@ -84,7 +94,7 @@ def wait_for(
     distrusted = time.monotonic() + DISTRUST_SECONDS
     while True:
         try:
-            return mysql.connect(shard, database, secrets, PASSWORD, read_seconds=STATEMENT_SECONDS)
+            return connect(shard, database, secrets)
         except (CrmError, OSError, RuntimeError, pymysql.MySQLError) as error:
             if mysql.is_distrusted(error) and time.monotonic() > distrusted:
                 raise CrmError(

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, TypeVar
 
 from pymysql import MySQLError
@@ -50,6 +51,7 @@ class Shard:
         self.settings = shard
         self._database = database
         self._secrets = secrets
+        self._good = ""
         self._figures = figures
         self._gate = Gate(shard.name, lambda: self._open().close())
         self._engine = create_engine(
@@ -116,9 +118,7 @@ class Shard:
 
     def _open(self) -> mysql.RawConnection:
         try:
-            connection = mysql.connect(
-                self.settings, self._database, self._secrets, "database_app_password"
-            )
+            connection = self._reach(self._secrets.read("database_app_password"))
         except (CrmError, OSError, RuntimeError, MySQLError) as error:
             raise DependencyError(self.name, mysql.plain(error)) from error
         try:
@@ -126,6 +126,19 @@ class Shard:
         except DependencyError:
             connection.close()
             raise
+        return connection
+
+    def _reach(self, password: str) -> mysql.RawConnection:
+        """A connection by ``password``, or by the last one that was good: where it was changed, its
+        file may be ahead of the server."""
+        reach = partial(mysql.connect, self.settings, self._database, self._secrets)
+        try:
+            connection = reach(password)
+        except MySQLError as error:
+            if not mysql.is_denied(error) or self._good in ("", password):
+                raise
+            return reach(self._good)
+        self._good = password
         return connection
 
     def _verify(self, connection: Any) -> None:

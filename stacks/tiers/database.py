@@ -16,7 +16,10 @@ def workloads(plan: Plan, files: Mapping[str, str]) -> list[Workload]:
     database = plan.database
     if database.external:
         return []
-    certificate = (database_tls.CERTIFICATE, database_tls.KEY, database_tls.AUTHORITY)
+    followed = (
+        *(f"database_{account.secret}_password" for account in database.accounts),
+        *(database_tls.CERTIFICATE, database_tls.KEY, database_tls.AUTHORITY),
+    )
     probe = ("mysql", "--defaults-file=/run/crm/client.cnf", "-e", "SELECT 1")
     return [
         Workload(
@@ -36,15 +39,9 @@ def workloads(plan: Plan, files: Mapping[str, str]) -> list[Workload]:
                 )
                 for shard in database.shards
             ),
-            files={"start.sh": files["mysql/start.sh"]},
-            secrets=(
-                "database_app_password",
-                *(("database_backup_password",) if database.backup else ()),
-                "database_owner_password",
-                "database_root_password",
-                *certificate,
-            ),
-            followed=certificate,
+            files={name: files[f"mysql/{name}"] for name in ("follow.sh", "start.sh")},
+            secrets=("database_root_password", *followed),
+            followed=followed,
             ports=(Port(name="mysql", number=database.shards[0].port),),
             health=Health(command=probe, timeout_seconds=5, start_seconds=START_SECONDS),
             stop_first=True,

@@ -25,7 +25,8 @@ import os
 from crm import mysql, settings
 told = settings.load(os.environ)
 for shard in told.file.database.shards:
-    connection = mysql.connect(shard, told.file.database, told.secrets, "database_app_password")
+    password = told.secrets.read("database_app_password")
+    connection = mysql.connect(shard, told.file.database, told.secrets, password)
     with connection.cursor() as cursor:
         cursor.execute("SHOW STATUS LIKE 'Ssl_%'")
         found = dict(cursor.fetchall())

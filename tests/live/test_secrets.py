@@ -22,6 +22,8 @@ from stacks import images, plan, stack_file
 from tests.live import own, places
 from tests.live.client import call
 from tests.live.stack import LABEL, Stack, prepare
+from tests.live.traffic import Request, load
+from tests.live.waiting import wait_until
 
 pytestmark = pytest.mark.live
 
@@ -34,6 +36,10 @@ NAMES = (
 AWKWARD = " '\"\\ $(id) $HOME `id` &%+/=#;!*?~|<>{}[]^,:@-- \\"
 """Put around every canary: what shells, SQL, my.cnf, redis.conf and URLs give a meaning to."""
 BY_ENV = {"cache_password": "CRM_TEST_CACHE", "database_app_password": "CRM_TEST_APP"}
+
+
+OLD_SECONDS = 75
+"""How long the database takes a password that was changed, in the stack of these tests."""
 
 
 def canary() -> str:
@@ -82,6 +88,8 @@ class Referenced:
 def referenced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Referenced]:
     """Deployed once for this file; its tests change its secrets."""
     stack = prepare(tmp_path_factory.mktemp("referenced") / "project", "dev")
+    stack.project.edit("stacks/plan.py", "ROLL_SECONDS = 600", f"ROLL_SECONDS = {OLD_SECONDS}")
+    stack.project.edit("stacks/plan.py", "REPLICA_SECONDS = 90", "REPLICA_SECONDS = 1")
     folder = tmp_path_factory.mktemp("secrets")
     made = Referenced(stack, folder, {name: canary() for name in NAMES})
     references = "".join(made.refer(name) for name in NAMES)
@@ -204,6 +212,27 @@ def test_changed_references_are_taken_up_by_what_uses_them(referenced: Reference
     assert places.found(referenced.everywhere(), referenced.cores) == []
 
 
+def test_password_is_rotated_under_load_with_both_valid_meanwhile(referenced: Referenced) -> None:
+    stack, name = referenced.stack, "database_app_password"
+    old = referenced.secret(name)
+    before = {name: one.attrs["State"]["StartedAt"] for name, one in stack.containers().items()}
+    referenced.cores[name] = canary()
+    body = {"name": "Rotated", "email": "rotated@example.org"}
+    with load(stack.url, lambda _: Request("/api/v1/customers", "POST", body), clients=2) as seen:
+        referenced.crm("up", "--yes")
+        assert opens(stack, "crm_app", referenced.secret(name))
+        assert opens(stack, "crm_app", old)
+        # Nobody has it any more: all replicas are new.
+        wait_until(lambda: not opens(stack, "crm_app", old), "it goes", OLD_SECONDS + 30)
+    assert seen.failures == []
+    assert seen.sent > 100
+    after = {name: one.attrs["State"]["StartedAt"] for name, one in stack.containers().items()}
+    assert {name for name in after if after[name] != before[name]} == {"app-1"}
+    assert in_use(stack, name) == referenced.secret(name)
+    works(stack)
+    assert places.found(referenced.everywhere(), referenced.cores) == []
+
+
 def test_one_changed_secret_leaves_others_users_alone(referenced: Referenced) -> None:
     stack = referenced.stack
     before = {name: container.id for name, container in stack.containers().items()}
@@ -230,7 +259,7 @@ def test_from_referenced_to_generated_and_back(referenced: Referenced) -> None:
         stack.edit("  crm:secrets:\n", f"  crm:secrets:\n{line}")
     referenced.crm("up", "--yes")
     assert in_use(stack, name) == referenced.secret(name)
-    assert not opens(stack, "crm_app", generated)
+    assert opens(stack, "crm_app", referenced.secret(name))
     works(stack)
     assert places.found(referenced.everywhere(), {**referenced.cores, "generated": generated}) == []
 

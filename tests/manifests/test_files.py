@@ -100,12 +100,13 @@ def test_changed_secret_rolls_its_users_but_no_job_that_is_done(name: str) -> No
             assert manifest.rolls_on == ((f"{workload.name}-secrets",) if rolls else ())
 
 
-def test_renewed_certificate_of_the_database_rolls_no_server() -> None:
+def test_renewed_certificate_or_password_rolls_no_database_server() -> None:
     _, workloads, found = made("kubernetes")
     secrets = {m.key: set(m.secrets) for m in found if m.workload == "database" and m.secrets}
+    root = {"database_root_password"}
     assert secrets == {
-        "database-followed-secrets": set(SERVER),
-        "database-secrets": set(named(workloads, "database").secrets) - set(SERVER),
+        "database-followed-secrets": set(named(workloads, "database").secrets) - root,
+        "database-secrets": root,
     }
     for key in ("database-1", "database-2"):
         assert next(m for m in found if m.key == key).rolls_on == ("database-secrets",)

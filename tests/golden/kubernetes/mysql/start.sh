@@ -15,6 +15,9 @@ if [ ! -d "$data" ]; then
     mv "$data.new" "$data"
 fi
 
+# Before they are read here: what changes from now on is taken up as the server runs.
+sh /etc/crm/follow.sh seen
+
 secret() { # an SQL string of a secret
     printf "'%s'" "$(sed -e 's/\\/\\\\/g' -e "s/'/''/g" "/etc/crm/secrets/database_$1_password")"
 }
@@ -27,9 +30,11 @@ ALTER USER 'root'@'localhost' IDENTIFIED BY $(secret root);
 CREATE DATABASE IF NOT EXISTS crm CHARACTER SET utf8mb4;
 CREATE USER IF NOT EXISTS 'crm_owner'@'%';
 ALTER USER 'crm_owner'@'%' IDENTIFIED BY $(secret owner) REQUIRE SSL;
+ALTER USER 'crm_owner'@'%' DISCARD OLD PASSWORD;
 GRANT ALL PRIVILEGES ON crm.* TO 'crm_owner'@'%';
 CREATE USER IF NOT EXISTS 'crm_app'@'%';
 ALTER USER 'crm_app'@'%' IDENTIFIED BY $(secret app) REQUIRE SSL;
+ALTER USER 'crm_app'@'%' DISCARD OLD PASSWORD;
 GRANT SELECT, INSERT, UPDATE, DELETE ON crm.* TO 'crm_app'@'%';
 SQL
 
@@ -41,19 +46,5 @@ password="$(sed -e 's/[\\"]/\\&/g' /etc/crm/secrets/database_root_password)"
 socket=/run/crm/mysqld.sock
 CLIENT
 
-# A certificate that was renewed is taken up as the server runs: connections there are go on. One that
-# is half written is refused, and the old one stays in use until the next look.
-certificate() { cat /etc/crm/secrets/database_tls_* | sha256sum; }
-(
-    trap - TERM
-    used=$(certificate)
-    while sleep 10; do
-        found=$(certificate)
-        if [ "$found" != "$used" ] &&
-            mysql --defaults-file=/run/crm/client.cnf -e 'ALTER INSTANCE RELOAD TLS'; then
-            used=$found
-        fi
-    done
-) &
-
+sh /etc/crm/follow.sh &
 exec mysqld --defaults-file=/etc/crm/my.cnf --init-file=/run/crm/accounts.sql

@@ -1,0 +1,98 @@
+"""What runs beside mysqld: it takes up what is new, once it is whole, and nothing else."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from stacks import plan, render, stack_file
+from tests.live.waiting import wait_until
+
+SECRETS = {
+    **{"database_app_password": "first'\\", "database_owner_password": "o"},
+    **{f"database_tls_{name}": name for name in ("ca", "certificate", "key")},
+}
+
+
+class Follower:
+    """The rendered script in a folder of its own, with a client that writes down what it is told
+    and fails while there is a file ``refuse``."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        for name in ("secrets", "run", "bin"):
+            (folder / name).mkdir()
+        for name, text in SECRETS.items():
+            (folder / "secrets" / name).write_text(text)
+        script = render.Renderer().tree(plan.make("dev", stack_file.parse({}, "dev")))
+        text = script["mysql/follow.sh"]
+        for old, new in (
+            ("/etc/crm/secrets", f"{folder}/secrets"),
+            ("/run/crm", f"{folder}/run"),
+            ("sleep 10", "sleep 0.1"),
+            ("sleep 1 ", "sleep 0.2 "),
+            ("+ 600)", "+ 2)"),
+        ):
+            assert old in text
+            text = text.replace(old, new)
+        (folder / "follow.sh").write_text(text)
+        client = folder / "bin/mysql"
+        client.write_text(f"#!/bin/sh\n[ ! -e {folder}/refuse ] || exit 1\ncat >>{folder}/told\n")
+        client.chmod(0o755)
+
+    def write(self, name: str, text: str) -> None:
+        (self.folder / "secrets" / name).write_text(text)
+
+    @property
+    def told(self) -> list[str]:
+        path = self.folder / "told"
+        lines = path.read_text().splitlines() if path.exists() else []
+        return [line for line in lines if line != "SET SESSION sql_log_bin = 0;"]
+
+    def start(self, *words: str) -> subprocess.Popen[bytes]:
+        path = f"{self.folder}/bin:/usr/bin:/bin"
+        command = ["sh", str(self.folder / "follow.sh"), *words]
+        return subprocess.Popen(command, env={"PATH": path}, stdout=subprocess.DEVNULL)
+
+
+@pytest.fixture
+def follower(tmp_path: Path) -> Iterator[Follower]:
+    made = Follower(tmp_path)
+    assert made.start("seen").wait(10) == 0
+    running = made.start()
+    yield made
+    running.terminate()
+    running.wait(10)
+    shutil.rmtree(tmp_path)
+
+
+FIRST = "ALTER USER 'crm_app'@'%' IDENTIFIED BY 'se''cond\\\\' RETAIN CURRENT PASSWORD;"
+THEN = "ALTER USER 'crm_app'@'%' DISCARD OLD PASSWORD;"
+
+
+def test_changed_password_is_taken_up_and_the_old_one_goes_later(follower: Follower) -> None:
+    follower.write("database_app_password", "se'cond\\")
+    wait_until(lambda: follower.told == [FIRST], "the new one is told", 5)
+    wait_until(lambda: follower.told == [FIRST, THEN], "the old one is discarded", 10)
+
+
+def test_what_the_server_refuses_is_tried_again(follower: Follower) -> None:
+    (follower.folder / "refuse").touch()
+    follower.write("database_tls_certificate", "another")
+    follower.write("database_app_password", "se'cond\\")
+    marks = {path.name: path.read_text() for path in (follower.folder / "run/seen").iterdir()}
+    (follower.folder / "refuse").unlink()
+    wait_until(lambda: len(follower.told) >= 2, "both are told", 5)
+    assert sorted(follower.told) == ["ALTER INSTANCE RELOAD TLS;", FIRST]
+    assert set(marks) == {"tls", "app_password", "owner_password"}
+
+
+def test_what_did_not_change_is_left_alone(follower: Follower) -> None:
+    follower.write("database_owner_password", SECRETS["database_owner_password"])
+    follower.write("database_tls_key", "another")
+    wait_until(lambda: bool(follower.told), "the certificate is told", 5)
+    assert follower.told == ["ALTER INSTANCE RELOAD TLS;"]
