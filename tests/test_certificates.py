@@ -148,6 +148,11 @@ SECRET = ec.generate_private_key(ec.SECP256R1())
             f"{AT}: the certificate is for no name, and not for crm.example",
         ),
     ],
+    ids=[
+        *("nothing", "a key alone", "half of one", "spoiled", "no key", "certificate as its key"),
+        *("passphrase", "passphrase in the old form", "key of another", "authority first"),
+        "for no name",
+    ],
 )
 def test_what_could_not_serve_is_refused_in_one_sentence(
     certificate: str, key: str, said: str

@@ -144,6 +144,7 @@ def test_path_that_is_relative_is_so_to_the_checkout(
             r"^crm:edge\.tls\.key: the environment's CRM_KEY: holds no private key in PEM",
         ),
     ],
+    ids=["no certificate", "no key"],
 )
 def test_one_that_is_not_there_is_named(
     monkeypatch: pytest.MonkeyPatch, certificate: str | None, key: str | None, said: str
