@@ -109,7 +109,7 @@ _Ceiling = Annotated[
 ]
 _Money = Annotated[
     float,
-    Meta(gt=0, le=10_000_000, description="a number above 0, 10000000 at most", examples=[250]),
+    Meta(ge=1, le=10_000_000, description="a number from 1 to 10000000", examples=[250]),
 ]
 _Copies = Annotated[int, Meta(ge=1, le=100, description="1 to 100 replicas", examples=[2])]
 

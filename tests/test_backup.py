@@ -199,7 +199,7 @@ def test_server_switches_itself_over_when_it_starts(
     tmp_path: Path, there: str, seconds: int | None, runs_on: str
 ) -> None:
     script = render.Renderer().tree(planned({}))["mysql/start.sh"].replace("/data", str(tmp_path))
-    before_it_starts = script.partition("secret()")[0]
+    before_it_starts = script.partition("# Before they are read here")[0]
     kept, restored = tmp_path / "before-restore-x", tmp_path / "restored"
     folders = {"data": tmp_path / "mysql", "made": restored / "mysql", "kept": kept}
     restored.mkdir()
