@@ -96,7 +96,9 @@ def _renamed(before: Resource, after: Resource) -> Resource:
     if not (is_docker(after, "Container") and isinstance(name, str) and _HASH.search(name)):
         return after
     changed = {key: each for key, each in after.inputs.items() if before.inputs.get(key) != each}
-    text = json.dumps([name, changed], sort_keys=True, default=str)
+    # Numbers as one kind: of the CLI they are floats, of the embedded engine integers.
+    plain = json.dumps([name, changed], sort_keys=True, default=str)
+    text = json.dumps(json.loads(plain, parse_int=float), sort_keys=True)
     digest = sha256(text.encode()).hexdigest()[:8]
     return structs.replace(after, inputs={**after.inputs, "name": f"{name[:-8]}{digest}"})
 

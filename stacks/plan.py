@@ -186,7 +186,7 @@ def make(stack: str, spec: StackSpec) -> Plan:
     """
     try:
         services = service_plans.work_out(spec)
-        database = _database(stack, spec, services)
+        database = _database(stack, spec)
         _check_connections(services, database)
         proxy = spec.images.nginx if spec.edge.proxy == "nginx" else spec.images.haproxy
         return Plan(
@@ -227,12 +227,12 @@ def _kubernetes(stack: str, spec: StackSpec) -> KubernetesPlan:
     )
 
 
-ROLL_SECONDS = 600
-REPLICA_SECONDS = 90
-"""For a roll-out of all replicas, one after the other: at least, and for each of them."""
+ROLL_SECONDS = 3600
+"""For a roll-out of all replicas. The same in every stack: it is in a file of the servers', which
+are replaced for another text."""
 
 
-def _database(stack: str, spec: StackSpec, services: tuple[ServicePlan, ...]) -> DatabasePlan:
+def _database(stack: str, spec: StackSpec) -> DatabasePlan:
     database = spec.database
     external = database.external
     if external is None:
@@ -266,7 +266,7 @@ def _database(stack: str, spec: StackSpec, services: tuple[ServicePlan, ...]) ->
         kept=partitions.kept(database),
         backup=_backup(stack, spec),
         tls=database_tls.work_out(external, hosts),
-        old_password_seconds=max(ROLL_SECONDS, REPLICA_SECONDS * sum(s.most for s in services)),
+        old_password_seconds=ROLL_SECONDS,
     )
 
 

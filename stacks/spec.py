@@ -163,6 +163,11 @@ class Database(Part, frozen=True):
                 raise ValueError(
                     f"`tables.{name}` is the platform's own; crm_orders is kept by `orders.ahead`"
                 )
+            for other in ("crm_orders", *self.tables):
+                if f"{name}_".startswith(f"{other}_archive_"):
+                    raise ValueError(
+                        f"`tables.{name}` has a name as archives of {other} have; give it another"
+                    )
         if self.external is not None and self.backup is not None:
             raise ValueError("whoever runs the external database backs it up: leave `backup` out")
 

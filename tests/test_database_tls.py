@@ -140,14 +140,16 @@ def made_for(*hosts: str) -> SelfMade:
 
 
 @contextmanager
-def listening(shown: SelfMade, folder: Path) -> Iterator[int]:
-    """A port that greets as MySQL does, speaks TLS as ``shown``, and reads nothing more."""
+def listening(shown: SelfMade, folder: Path, *, tls: bool = True) -> Iterator[int]:
+    """A port that greets as MySQL does, speaks TLS as ``shown``, and reads nothing more; without
+    ``tls`` it says that it has none, and reads what it is sent all the same."""
     (folder / "server.pem").write_text(shown.certificate + shown.key)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(folder / "server.pem")
     # Protocol 10, version, thread, salt, CLIENT_SSL and what goes with it, character set, status.
     greeting = (
-        b"\x0a8.4.0\0" + b"\1\0\0\0" + b"saltsalt\0" + b"\xff\xff\xff\2\0\xff\xdf\x15" + b"\0" * 10
+        b"\x0a8.4.0\0" + b"\1\0\0\0" + b"saltsalt\0"
+        b"\xff" + (b"\xff" if tls else b"\xf7") + b"\xff\2\0\xff\xdf\x15" + b"\0" * 10
     )
     greeting += b"saltsaltsalt\0caching_sha2_password\0"
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -157,6 +159,9 @@ def listening(shown: SelfMade, folder: Path) -> Iterator[int]:
             with server.accept()[0] as plain:
                 plain.settimeout(10)
                 plain.sendall(len(greeting).to_bytes(3, "little") + b"\0" + greeting)
+                if not tls:
+                    heard.append(plain.recv(1000))
+                    return
                 assert plain.recv(36, socket.MSG_WAITALL)[4:8] != b""
                 try:
                     with context.wrap_socket(plain, server_side=True) as secure:
@@ -176,14 +181,14 @@ def listening(shown: SelfMade, folder: Path) -> Iterator[int]:
 
 def connect(port: int, folder: Path, ssl_mode: Any, authority: str) -> None:
     (folder / database_tls.AUTHORITY).write_text(authority)
-    shard = ShardSettings("database-1", "127.0.0.1", port, 0, 63)
+    shard = ShardSettings("database-1", "localhost", port, 0, 63)
     database = DatabaseSettings(
         64, "0a1b2c3d", "crm", "crm_app", 1, (shard,), ssl_mode, database_tls.AUTHORITY
     )
     mysql.connect(shard, database, Secrets(folder), "canary")
 
 
-OURS, OTHERS = made_for("127.0.0.1"), made_for("127.0.0.1")
+OURS, OTHERS = made_for("localhost"), made_for("localhost")
 ELSEWHERE = certificates.self_made(
     ["database-2"], "192.0.2.1", (OURS.authority_certificate, OURS.authority_key), NOW
 )
@@ -196,6 +201,8 @@ ELSEWHERE = certificates.self_made(
         (OTHERS, "verify_identity", False),
         (OTHERS, "verify_ca", False),
         (OTHERS, "required", True),
+        (ELSEWHERE, "verify_identity", False),
+        (ELSEWHERE, "verify_ca", True),
     ],
 )
 def test_server_of_another_authority_hears_no_password(
@@ -208,6 +215,15 @@ def test_server_of_another_authority_hears_no_password(
     assert mysql.is_distrusted(lost.value) is not taken
     if not taken:
         assert "certificate verify failed" in mysql.plain(lost.value)
+
+
+def test_server_without_tls_hears_nothing(tmp_path: Path) -> None:
+    with (
+        pytest.raises(pymysql.OperationalError, match="SSL"),
+        listening(OURS, tmp_path, tls=False) as port,
+    ):
+        connect(port, tmp_path, "required", OURS.authority_certificate)
+    assert (tmp_path / "heard").read_bytes() == b""
 
 
 def test_certificate_is_for_the_host_that_is_asked() -> None:

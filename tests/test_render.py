@@ -154,6 +154,12 @@ def test_scaling_the_app_changes_only_the_proxy_and_the_reviewers_pages() -> Non
     changed = {path for path in three if three[path] != six[path]}
     assert three.keys() == six.keys()
     assert changed == {"nginx/nginx.conf", "summary.md", "topology.md"}
+    # Nor may any number of them touch the databases.
+    some, many = (
+        tree(app={"replicas": count}, database={"memory_mib": 4096}) for count in (12, 40)
+    )
+    changed = {path for path in some if some[path] != many[path]}
+    assert changed == {"nginx/nginx.conf", "summary.md", "topology.md"}
 
 
 def test_topology_shows_every_instance() -> None:

@@ -10,6 +10,7 @@ from stacks import stack_file
 from stacks.spec import Autoscale
 from tests.refusals import EXTERNAL, FILE, SECRET, refusal
 
+KEPT = {"column": "seen_at", "interval": "day", "ahead": 1}
 RANGE: dict[str, object] = {
     "partition_by": "range",
     "column": "order_date",
@@ -207,6 +208,14 @@ def test_address_with_digits_of_another_script_is_refused() -> None:
         (
             {"database": {"tables": {"users": {"column": "d", "interval": "day", "ahead": 1}}}},
             "crm:database: `tables.users` is the platform's own",
+        ),
+        (
+            {"database": {"tables": {"crm_orders_archive_raw": KEPT}}},
+            "`tables.crm_orders_archive_raw` has a name as archives of crm_orders have",
+        ),
+        (
+            {"database": {"tables": {"visits": KEPT, "visits_archive": KEPT}}},
+            "`tables.visits_archive` has a name as archives of visits have",
         ),
         (
             {"database": {"tables": {"visits": {"column": "d", "interval": "day"}}}},

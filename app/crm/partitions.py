@@ -196,18 +196,24 @@ def examine(cursor: Any, life: PartitionSettings, today: date, files: Path) -> T
         live = {partition_plan.archive_of(life.table, u) for p in partitions for u in p.units}
         archived = {
             name: bool(archive_files.files(files, name))
-            for name in archives(cursor, life.table)
+            for name in archives(cursor, life)
             if name not in live
         }
     return Table(partitions, definition, units, late, archived)
 
 
-def archives(cursor: Any, table: str) -> list[str]:
-    """The tables that partitions of ``table`` have become."""
+def archives(cursor: Any, life: PartitionSettings) -> list[str]:
+    """The tables that partitions have become: whatever their names, no views, nothing that is
+    partitioned itself, and nothing without the column that rows are old by."""
     cursor.execute(
-        "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() "
+        "SELECT TABLE_NAME FROM information_schema.TABLES JOIN information_schema.COLUMNS "
+        "USING (TABLE_SCHEMA, TABLE_NAME) WHERE TABLE_SCHEMA = DATABASE() AND COLUMN_NAME = %s "
+        "AND TABLE_TYPE = 'BASE TABLE' AND CREATE_OPTIONS NOT LIKE %s "
         "AND LEFT(TABLE_NAME, CHAR_LENGTH(%s)) = %s ORDER BY TABLE_NAME",
-        (prefix := partition_plan.archive_of(table, ""), prefix),
+        (
+            *(life.column, "%partitioned%"),
+            *(prefix := partition_plan.archive_of(life.table, ""), prefix),
+        ),
     )
     return [str(name) for (name,) in cursor.fetchall()]
 

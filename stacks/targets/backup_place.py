@@ -129,8 +129,12 @@ class Place(ABC):
 
 def list_command(folder: str) -> list[str]:
     """The command that prints each manifest under ``folder`` on one line, the oldest first."""
-    script = f"cd {folder}/backups && for f in */manifest.json; do [ -e $f ] && paste -s $f; done"
-    return ["bash", "-c", f"{script}; true"]
+    # What goes meanwhile, or is not there yet, is no manifest.
+    script = (
+        f"exec 2>/dev/null; cd {folder}/backups && "
+        "for f in */manifest.json; do [ -e $f ] && paste -s $f; done; true"
+    )
+    return ["bash", "-c", script]
 
 
 def manifests(said: str, volume: str) -> list[Manifest]:

@@ -65,7 +65,8 @@ class DockerPlace(Place):
         container.stop(timeout=container.attrs["Config"].get("StopTimeout") or 120)
         # Both in a process of Docker's: it goes on when this one is killed.
         script = (
-            f"cd {DATA_PATH} && mv -T mysql {kept} && mv -T restored/mysql mysql && rm -r restored"
+            f"cd {DATA_PATH} && [ -d restored/mysql ] && mv -T mysql {kept}"
+            " && mv -T restored/mysql mysql && rm -r restored"
         )
         workload = self.restorer("switch", ["sh", "-c", script])
         with self._helper(workload, data=self.shard) as helper:

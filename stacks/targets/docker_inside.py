@@ -23,11 +23,19 @@ class DockerInside:
 
     def run(self, command: Sequence[str], said: Said) -> int:
         """See ``Inside.run``."""
+        from docker.errors import APIError
+
         api = self._container.client.api
-        key = api.exec_create(self._container.id, list(command))["Id"]
-        for out, err in api.exec_start(key, stream=True, demux=True):
-            said(out or b"", err or b"")
-        return int(api.exec_inspect(key)["ExitCode"])
+        try:
+            key = api.exec_create(self._container.id, list(command))["Id"]
+            for out, err in api.exec_start(key, stream=True, demux=True):
+                said(out or b"", err or b"")
+            code = api.exec_inspect(key)["ExitCode"]
+        except APIError as error:
+            raise CrmError(f"{self.name}: {error.explanation or error}") from None
+        if code is None:
+            raise CrmError(f"{self.name}: went away before the command had ended")
+        return int(code)
 
 
 def running(stack: str, workload: str, instance: str | None = None) -> DockerInside:

@@ -71,7 +71,10 @@ def _partitions(
             files={"app.json": files["app/partitions.json"]},
             secrets=("database_owner_password", *plan.database.tls.client_secrets),
             ports=(Port(name="metrics", number=plan.app.port),),
-            health=Health(command=http_get(plan.app.port, "/healthz")),
+            # A file takes as long as it takes: a restart would begin it anew, for ever.
+            health=Health(
+                command=http_get(plan.app.port, "/healthz"), alive=("true",) if data else None
+            ),
             stop_first=data is not None,
             after=("schema", *database),
             connects_to=database,

@@ -2,10 +2,13 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
+from pymysql import OperationalError
 
+from crm import mysql
 from crm.errors import DependencyError
 from crm.figures import Figures
 from crm.settings import Settings
@@ -17,6 +20,31 @@ def shards(settings: Settings) -> Iterator[Shards]:
     made = Shards(settings, Figures())
     yield made
     made.close()
+
+
+def test_password_ahead_of_the_server_leaves_the_last_good_one(
+    shards: Shards, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = next(iter(shards))
+    tried: list[str] = []
+    good = "first"
+
+    def connect(_shard: object, _database: object, _secrets: object, password: str) -> str:
+        tried.append(password)
+        if password != good:
+            raise OperationalError(1045, "Access denied")
+        return f"by {password}"
+
+    monkeypatch.setattr(mysql, "connect", connect)
+    reach: Callable[[str], Any] = first._reach
+    with pytest.raises(OperationalError):
+        reach("second")  # none was good yet
+    assert reach("first") == "by first"
+    assert reach("second") == "by first"
+    good = "second"
+    assert reach("second") == "by second"
+    assert reach("first") == "by second"
+    assert tried == ["second", "first", "second", "first", "second", "first", "second"]
 
 
 def test_of_follows_the_bucket(shards: Shards) -> None:

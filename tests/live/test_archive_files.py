@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from crm import archive_files
+from crm import archive_files, schema
 from crm.errors import CrmError
 from tests.live import own
 from tests.live.shop import PASSWORD, Shop
@@ -88,6 +88,47 @@ def test_table_goes_with_a_yes_when_its_file_was_read_back(shop: Shop) -> None:
     assert shop.said == ["-- database-1: crm_orders: nothing to do"]
     loaded_again(shop, path)
     shop.check()
+
+
+def test_what_only_has_such_a_name_stays(shop: Shop) -> None:
+    shop.server.sql(
+        "CREATE TABLE crm_orders_archive_used (order_date DATE NOT NULL) "
+        "PARTITION BY KEY (order_date) PARTITIONS 2; "
+        "CREATE TABLE crm_orders_archive_other (id BIGINT PRIMARY KEY)",
+        "crm",
+    )
+    shop.run(NOW)
+    shop.server.sql(
+        f"CREATE OR REPLACE VIEW crm_orders_archive_all AS SELECT * FROM {ARCHIVED}", "crm"
+    )
+    assert shop.run(NOW, yes=True).waiting == ()
+    found = {name for (name,) in shop.server.sql("SHOW TABLES LIKE '%_archive_%'", "crm")}
+    assert found == {f"crm_orders_archive_{kind}" for kind in ("used", "other", "all")}
+
+
+def test_large_rows_can_be_loaded_again(shop: Shop) -> None:
+    shop.server.sql(
+        "CREATE TABLE visits (id BIGINT, seen_at DATE, raw MEDIUMBLOB, PRIMARY KEY (id, seen_at)) "
+        "PARTITION BY RANGE COLUMNS (seen_at) (PARTITION first VALUES LESS THAN ('2026-01-02')); "
+        "INSERT INTO visits WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n "
+        "WHERE i < 400) SELECT i, '2026-01-01', REPEAT(RANDOM_BYTES(1000), 100) FROM n",
+        "crm",
+    )
+    shop.run(LATER, table="visits")
+    there = shop.server.sql(f"CHECKSUM TABLE {FIRST}", "crm")
+    (path,) = files(shop, FIRST)
+    text = gzip.decompress(path.read_bytes()).decode()
+    table, _, rows = text.partition("INSERT INTO")
+    inserts = [f"INSERT INTO{some}" for some in rows.removesuffix("\n").split("\n;\nINSERT INTO")]
+    # As SQL these rows are 80 MB, and a server takes 64 MiB at once.
+    assert len(text) > 2**26 > 16 * max(map(len, inserts))
+    shop.run(LATER, table="visits", yes=True)
+    shop.server.sql(table, "crm")
+    with schema.connect(shop.shard, shop.loaded.file.database, shop.loaded.secrets) as loading:
+        for insert in inserts:
+            loading.cursor().execute(insert.partition("\n;\n")[0])
+        loading.commit()
+    assert shop.server.sql(f"CHECKSUM TABLE {FIRST}", "crm") == there
 
 
 def test_what_came_since_is_in_the_file_before_the_table_goes(shop: Shop) -> None:

@@ -88,8 +88,7 @@ class Referenced:
 def referenced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Referenced]:
     """Deployed once for this file; its tests change its secrets."""
     stack = prepare(tmp_path_factory.mktemp("referenced") / "project", "dev")
-    stack.project.edit("stacks/plan.py", "ROLL_SECONDS = 600", f"ROLL_SECONDS = {OLD_SECONDS}")
-    stack.project.edit("stacks/plan.py", "REPLICA_SECONDS = 90", "REPLICA_SECONDS = 1")
+    stack.project.edit("stacks/plan.py", "ROLL_SECONDS = 3600", f"ROLL_SECONDS = {OLD_SECONDS}")
     folder = tmp_path_factory.mktemp("secrets")
     made = Referenced(stack, folder, {name: canary() for name in NAMES})
     references = "".join(made.refer(name) for name in NAMES)

@@ -3,7 +3,7 @@
 #   follow.sh seen   what is there now is what the server starts with
 #   follow.sh        goes on until the server ends
 # A certificate: connections that are there go on; a pair that does not fit is refused, and tried again.
-# A password: the one before it is good for 600 s more, for those who still have it.
+# A password: the one before it is good for 3600 s more, for those who still have it.
 set -u
 umask 077
 secrets=/etc/crm/secrets/database
@@ -27,8 +27,8 @@ ALTER USER '$2'@'%' IDENTIFIED BY $(secret "$1") RETAIN CURRENT PASSWORD;
 SQL
         then
             echo "$found" >"$seen/$1_password"
-            echo $(($(date +%s) + 600)) >"$seen/$1_until"
-            echo "$2 has another password; the one before it is good for 600 s more"
+            echo $(($(date +%s) + 3600)) >"$seen/$1_until"
+            echo "$2 has another password; the one before it is good for 3600 s more"
         fi
     elif [ -e "$seen/$1_until" ] && [ "$(date +%s)" -ge "$(cat "$seen/$1_until")" ]; then
         if sql <<SQL
