@@ -32,11 +32,10 @@ def controller(plan: Plan, workload: Workload, instance: Instance, files: str) -
 def _deployment(
     plan: Plan, workload: Workload, instance: Instance, template: dict[str, Any]
 ) -> dict[str, Any]:
-    start = workload.health.start_seconds if workload.health else 0
     spec = {
         "replicas": 1,
         "revisionHistoryLimit": _OLD_VERSIONS,
-        "progressDeadlineSeconds": start + _ROLL_OUT_SECONDS,
+        "progressDeadlineSeconds": pods.start_seconds(workload) + _ROLL_OUT_SECONDS,
         "selector": {"matchLabels": selector(plan, workload.name, instance.name)},
         # The new one has to be ready before the old one goes.
         "strategy": {

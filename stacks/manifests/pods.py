@@ -32,6 +32,10 @@ _ENDPOINT_SECONDS = 5
 _MARGIN_SECONDS = 5
 _PROBE_SECONDS = 5
 
+_FOLLOW_SECONDS = 150
+"""Until a server that follows a changed secret has it: the kubelet looks about once a minute, and
+keeps what it found for about as long."""
+
 
 def template(plan: Plan, workload: Workload, instance: Instance, files: str) -> dict[str, Any]:
     """The pod of ``instance``; ``files`` is the name of the ConfigMap with its files."""
@@ -133,7 +137,7 @@ def _container(workload: Workload, instance: Instance, *, plain: bool = False) -
             for port in workload.ports
         ]
     if workload.health is not None:
-        container |= _probes(workload.health)
+        container |= _probes(workload.health, start_seconds(workload))
     stop = _pre_stop(workload)
     if stop:
         container["lifecycle"] = {"preStop": {"exec": {"command": ["sh", "-c", stop]}}}
@@ -182,7 +186,14 @@ def volume_name(path: str) -> str:
     return path.strip("/").replace("/", "-")
 
 
-def _probes(health: Health) -> dict[str, Any]:
+def start_seconds(workload: Workload) -> int:
+    """How long it may take to become healthy for the first time. One with secrets may have one
+    that is newer than its server knows."""
+    start = workload.health.start_seconds if workload.health else 0
+    return max(start, _FOLLOW_SECONDS) if workload.secrets else start
+
+
+def _probes(health: Health, start: int) -> dict[str, Any]:
     """When it has started, when it gets requests, when it is restarted.
 
     The last is lenient: it is for what hangs, and a restart under load only makes more load. Once
@@ -196,7 +207,7 @@ def _probes(health: Health) -> dict[str, Any]:
         "startupProbe": ask
         | {
             "periodSeconds": health.interval_seconds,
-            "failureThreshold": math.ceil(health.start_seconds / health.interval_seconds),
+            "failureThreshold": math.ceil(start / health.interval_seconds),
         },
         "readinessProbe": ask
         | {"periodSeconds": period, "failureThreshold": math.ceil(patience / period)},
