@@ -16,6 +16,7 @@ from tests.live.kubernetes_stack import KubernetesStack, others
 pytestmark = pytest.mark.live
 
 CANARY = "canary-4f1c07d29b6e83a5-cache"
+ANOTHER = "canary-90b1e4aa37c25d86-app"
 HOLDERS = {
     "database_app_password": "database-1",
     "database_owner_password": "database-1",
@@ -72,13 +73,17 @@ def test_secrets_are_nowhere_else(kubernetes: KubernetesStack, tmp_path: Path) -
 def test_changed_secret_rolls_exactly_what_uses_it(
     kubernetes: KubernetesStack, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """The cache's password, from now on read from a file."""
+    """The passwords of the cache and of the app's account, from now on read from files. MySQL
+    follows the latter: it is not replaced."""
     body = {"name": "Before", "email": "before@example.org", "role": "sales"}
     user = call(f"{kubernetes.url}/api/v1/users", "POST", body).json["id"]
-    secret = tmp_path_factory.mktemp("secrets") / "cache"
-    secret.write_text(CANARY + "\n", encoding="utf-8")
+    folder = tmp_path_factory.mktemp("secrets")
+    given = {"cache_password": CANARY, "database_app_password": ANOTHER}
+    for name, value in given.items():
+        (folder / name).write_text(value + "\n", encoding="utf-8")
     before = kubernetes.started()
-    reference = f"  crm:secrets:\n    cache_password: {{file: {secret}}}\n"
+    lines = "".join(f"    {name}: {{file: {folder / name}}}\n" for name in given)
+    reference = f"  crm:secrets:\n{lines}"
     kubernetes.edit("  crm:kubernetes:\n", f"{reference}  crm:kubernetes:\n")
     folder = kubernetes.project.root / "stacks" / "config"
     made = plan.make(kubernetes.name, stack_file.load(kubernetes.name, folder))
@@ -91,7 +96,7 @@ def test_changed_secret_rolls_exactly_what_uses_it(
     uids = {known[0] for known in before.values()}
     users = {name: known for name, known in after.items() if name.startswith(("app-", "cache-"))}
     assert uids.isdisjoint(known[0] for known in users.values())
-    assert in_use(kubernetes)["cache_password"] == CANARY
+    assert given.items() <= in_use(kubernetes).items()
     assert kubernetes.redis("cache-1", "PING").strip() == "PONG"
     for _ in range(6):
         assert call(f"{kubernetes.url}/api/v1/users/{user}").json["role"] == "sales"
@@ -99,7 +104,7 @@ def test_changed_secret_rolls_exactly_what_uses_it(
     assert (
         places.found(
             [*places.files(kubernetes.project.root), *cluster_says(kubernetes)],
-            {"cache_password": CANARY},
+            given,
         )
         == []
     )
