@@ -112,8 +112,9 @@ def test_renewed_certificate_is_taken_up_as_the_server_runs(dev: Stack) -> None:
 
     before, started = ends(), as_it_is()
     body = {"name": "Renewed", "email": "renewed@example.org"}
-    days = ("LIFE_DAYS, RENEW_DAYS = 5 * 365, 365", "LIFE_DAYS, RENEW_DAYS = 5 * 365, 5 * 366")
-    dev.project.edit("stacks/database_tls.py", *days)
+    # As if it were in its last year, without another number in the state.
+    file, now = "stacks/targets/generated_certificate.py", ("=differs or ends)", "=True)")
+    dev.project.edit(file, *now)
     try:
         with load(dev.url, lambda _: Request("/api/v1/customers", "POST", body), clients=2) as seen:
             changes = dev.up()
@@ -123,7 +124,7 @@ def test_renewed_certificate_is_taken_up_as_the_server_runs(dev: Stack) -> None:
         assert seen.failures == []
         assert seen.sent > 20
     finally:
-        dev.project.edit("stacks/database_tls.py", *reversed(days))
+        dev.project.edit(file, *reversed(now))
     assert as_it_is() == started
     # The app's next connections trust it as they did the other one.
     assert re.match(r"TLSv1\.[23] ", dev.execute("app-1", "python3", "-c", APP))
