@@ -109,7 +109,7 @@ _Ceiling = Annotated[
 ]
 _Money = Annotated[
     float,
-    Meta(ge=1, le=10_000_000, description="a number from 1 to 10000000", examples=[250]),
+    Meta(ge=0.01, le=10_000_000, description="a number from 0.01 to 10000000", examples=[250]),
 ]
 _Copies = Annotated[int, Meta(ge=1, le=100, description="1 to 100 replicas", examples=[2])]
 
