@@ -37,7 +37,8 @@ def readiness() -> Readiness:
     """Ask every dependency at once.
 
     One shard is enough to be ready: were all replicas to leave because one shard is down, the
-    other shards' customers would lose their service too.
+    other shards' customers would lose their service too. One that takes no password of this
+    replica is another matter: those before it, which have the old one, serve its customers.
     """
     crm = services()
     shards = {
@@ -49,7 +50,7 @@ def readiness() -> Readiness:
         cache = UP
     except DependencyError as error:
         cache = State("down", error.reason)
-    if UP not in shards.values():
+    if UP not in shards.values() or any(shard.is_locked_out for shard in crm.shards):
         status = "unready"
     elif all(state is UP for state in (*shards.values(), cache)):
         status = "ready"

@@ -52,6 +52,7 @@ class Shard:
         self._database = database
         self._secrets = secrets
         self._good = ""
+        self._denied = False
         self._figures = figures
         self._gate = Gate(shard.name, lambda: self._open().close())
         self._engine = create_engine(
@@ -69,6 +70,12 @@ class Shard:
     @property
     def is_open(self) -> bool:
         return self._gate.reason is None
+
+    @property
+    def is_locked_out(self) -> bool:
+        """Whether the server has taken no password of this process so far: one that was changed
+        may not have reached the server yet."""
+        return self._denied and not self._good
 
     @contextmanager
     def begin(self) -> Iterator[Transaction]:
@@ -135,7 +142,8 @@ class Shard:
         try:
             connection = reach(password)
         except MySQLError as error:
-            if not mysql.is_denied(error) or self._good in ("", password):
+            self._denied = mysql.is_denied(error)
+            if not self._denied or self._good in ("", password):
                 raise
             return reach(self._good)
         self._good = password

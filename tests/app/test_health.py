@@ -25,12 +25,14 @@ def test_readyz_without_any_shard_is_503_and_says_why(client: FlaskClient) -> No
 
 
 @pytest.mark.parametrize(
-    ("dead", "cache_up", "status", "code"),
+    ("dead", "locked", "cache_up", "status", "code"),
     [
-        ((), True, "ready", 200),
-        (("database-2",), True, "degraded", 200),
-        ((), False, "degraded", 200),
-        (("database-1", "database-2"), True, "unready", 503),
+        ((), (), True, "ready", 200),
+        (("database-2",), (), True, "degraded", 200),
+        ((), (), False, "degraded", 200),
+        (("database-1", "database-2"), (), True, "unready", 503),
+        # No password of this replica's: those that have the old one serve.
+        (("database-2",), ("database-2",), True, "unready", 503),
     ],
 )
 def test_readyz_one_shard_is_enough(
@@ -38,6 +40,7 @@ def test_readyz_one_shard_is_enough(
     client: FlaskClient,
     monkeypatch: pytest.MonkeyPatch,
     dead: tuple[str, ...],
+    locked: tuple[str, ...],
     cache_up: bool,
     status: str,
     code: int,
@@ -53,6 +56,7 @@ def test_readyz_one_shard_is_enough(
     services = app.extensions["crm"]
     assert isinstance(services, Services)
     monkeypatch.setattr(Shard, "check", check)
+    monkeypatch.setattr(Shard, "is_locked_out", property(lambda shard: shard.name in locked))
     monkeypatch.setattr(services.cache, "check", check_cache)
     response = client.get("/readyz")
     assert (response.get_json()["status"], response.status_code) == (status, code)

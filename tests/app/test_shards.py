@@ -39,8 +39,10 @@ def test_password_ahead_of_the_server_leaves_the_last_good_one(
     reach: Callable[[str], Any] = first._reach
     with pytest.raises(OperationalError):
         reach("second")  # none was good yet
+    assert first.is_locked_out
     assert reach("first") == "by first"
     assert reach("second") == "by first"
+    assert not first.is_locked_out
     good = "second"
     assert reach("second") == "by second"
     assert reach("first") == "by second"
