@@ -211,6 +211,7 @@ def test_changed_references_are_taken_up_by_what_uses_them(referenced: Reference
     assert places.found(referenced.everywhere(), referenced.cores) == []
 
 
+@pytest.mark.alone
 def test_password_is_rotated_under_load_with_both_valid_meanwhile(referenced: Referenced) -> None:
     stack, name = referenced.stack, "database_app_password"
     old = referenced.secret(name)
