@@ -68,18 +68,18 @@ def secret_objects(workload: Workload) -> dict[str, tuple[str, ...]]:
     kept = sorted(set(workload.secrets) - set(workload.followed))
     held = {
         f"{workload.name}-secrets": tuple(kept),
-        f"{workload.name}-followed-secrets": tuple(sorted(workload.followed)),
+        _followed_secrets(workload): tuple(sorted(workload.followed)),
     }
     return {name: names for name, names in held.items() if names}
 
 
 def rolling_secrets(workload: Workload) -> tuple[str, ...]:
     """The Secrets of a workload whose change replaces its pods."""
-    return tuple(
-        name
-        for name, held in secret_objects(workload).items()
-        if held != tuple(sorted(workload.followed))
-    )
+    return tuple(n for n in secret_objects(workload) if n != _followed_secrets(workload))
+
+
+def _followed_secrets(workload: Workload) -> str:
+    return f"{workload.name}-followed-secrets"
 
 
 def selector(plan: Plan, workload: str, instance: str | None = None) -> dict[str, str]:

@@ -18,6 +18,8 @@ from stacks.workload import FILES_PATH, Workload
 MOST_SECONDS = 24 * 3600
 """How long a backup or a restore may take."""
 
+_SCRIPT = ("bash", f"{FILES_PATH}/backup.sh")
+
 
 class Manifest(Struct, frozen=True):
     """What a backup says of itself. ``position`` in ``binlog`` is where its logs go on."""
@@ -77,16 +79,17 @@ class Place(ABC):
 
     def back_up(self) -> str:
         """Make a backup now; what was said about it. Raises ``CrmError`` when it failed."""
-        return self._ask("now")
+        return self._ask(*_SCRIPT, "now")
 
     def end(self) -> End:
         """Where the running server's log ends. Raises ``CrmError`` when it cannot be asked."""
-        uuid, binlog, position, archived = self._ask("end").split()
+        uuid, binlog, position, archived = self._ask(*_SCRIPT, "end").split()
         return End(uuid, binlog, int(position), int(archived))
 
-    def _ask(self, word: str) -> str:
+    def _ask(self, *command: str) -> str:
+        """What ``command`` says inside the keeper. Raises ``CrmError`` when it fails."""
         keeper = self.keeper()
-        code, said = inside.ask(keeper, ["bash", f"{FILES_PATH}/backup.sh", word])
+        code, said = inside.ask(keeper, command)
         said = said.strip()
         if code != 0:
             last = " | ".join(said.splitlines()[-5:]) or "it said nothing"

@@ -17,7 +17,13 @@ from stacks.errors import CrmError
 from stacks.manifests import helpers
 from stacks.manifests.common import selector
 from stacks.plan import Plan
-from stacks.targets import backup_place, inside, kubernetes_host, kubernetes_inside
+from stacks.targets import (
+    backup_place,
+    inside,
+    kubernetes_host,
+    kubernetes_inside,
+    kubernetes_ready,
+)
 from stacks.targets.backup_place import MOST_SECONDS, Manifest, Place, Rebuilt
 from stacks.targets.kubernetes_inside import KubernetesInside
 from stacks.tiers.backup import BACKUPS_PATH
@@ -50,10 +56,7 @@ class KubernetesPlace(Place):
 
     def listed(self) -> list[Manifest]:
         """See ``Place.listed``."""
-        keeper = self.keeper()
-        code, said = inside.ask(keeper, backup_place.list_command(DATA_PATH))
-        if code != 0:
-            raise CrmError(f"{keeper.name}: {' | '.join(said.splitlines()[-5:])}")
+        said = self._ask(*backup_place.list_command(DATA_PATH))
         return backup_place.manifests(said, self.volume(self.instance))
 
     def rebuild(self, backup: str, stop: str = "", *, in_place: bool = False) -> Rebuilt:
@@ -134,7 +137,7 @@ class KubernetesPlace(Place):
         limit = time.monotonic() + START_SECONDS
         while True:
             pod = self._server()
-            if pod is not None and pod["metadata"]["uid"] != but and _is_ready(pod):
+            if pod is not None and pod["metadata"]["uid"] != but and kubernetes_ready.is_ready(pod):
                 return pod
             if time.monotonic() > limit:
                 only = selector(self.plan, "database", self.shard)
@@ -210,11 +213,6 @@ class KubernetesPlace(Place):
 
 def _delete(cluster: Cluster, job: Object) -> None:
     cluster.delete({**job, "metadata": {k: job["metadata"][k] for k in ("name", "namespace")}})
-
-
-def _is_ready(pod: Object) -> bool:
-    conditions = pod["status"].get("conditions") or []
-    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
 
 
 def _state(pod: Object) -> Object | None:

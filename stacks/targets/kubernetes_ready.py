@@ -223,10 +223,14 @@ def _problem(kind: str, text: str, container: str = "") -> Problem:
 
 def is_settled(pod: Object) -> bool:
     """Whether ``pod`` is ready, or has done what it was for."""
-    status = pod.get("status", {})
-    return status.get("phase") == "Succeeded" or any(
+    return pod.get("status", {}).get("phase") == "Succeeded" or is_ready(pod)
+
+
+def is_ready(pod: Object) -> bool:
+    """Whether ``pod`` takes requests."""
+    return any(
         told["type"] == "Ready" and told["status"] == "True"
-        for told in status.get("conditions") or []
+        for told in pod.get("status", {}).get("conditions") or []
     )
 
 

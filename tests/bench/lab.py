@@ -37,11 +37,12 @@ def cgroup_cpu(pid: int, container: str, root: Path = Path("/")) -> float | None
         lines = (root / f"proc/{pid}/cgroup").read_text(encoding="utf-8").splitlines()
         fields = [line.split(":", 2) for line in lines]
         groups = {name: path for _, names, path in fields for name in names.split(",")}
-        first = groups.get("cpuacct", groups.get("", ""))
-        if container not in first:
+        # Version 2 has one group, whose name is empty.
+        version_1 = "cpuacct" if "cpuacct" in groups else ""
+        if container not in groups[version_1]:
             return None
-        folder = root / "sys/fs/cgroup" / ("cpuacct" if "cpuacct" in groups else "") / first[1:]
-        if "cpuacct" in groups:
+        folder = root / "sys/fs/cgroup" / version_1 / groups[version_1].lstrip("/")
+        if version_1:
             return int((folder / "cpuacct.usage").read_text(encoding="utf-8")) / 1e9
         lines = (folder / "cpu.stat").read_text(encoding="utf-8").splitlines()
         return int(dict(line.split() for line in lines)["usage_usec"]) / 1e6
