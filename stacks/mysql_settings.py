@@ -102,6 +102,9 @@ def _derived(memory_mib: int) -> dict[str, tuple[str, str]]:
             "its tables alone would take a fifth of a small server",
         ),
         "table_open_cache": ("400" if small else "2000", "few tables, many partitions"),
+        # A temporary table that is made when there is nothing left of both is not found again where
+        # a query goes over it twice: https://bugs.mysql.com/bug.php?id=112704
+        "temptable_max_mmap": (f"{memory_mib}M", "files, which the kernel can write out"),
         "temptable_max_ram": (f"{max(16, memory_mib // 32)}M", "sorts never push the pool out"),
     }
 
