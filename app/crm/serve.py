@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from flask import Flask
 
 # How long a replica that was told to stop goes on serving, its health checks failing, so that
-# load balancers send their next requests elsewhere: two checks of a second each.
-DRAIN_SECONDS = 2.0
+# load balancers send their next requests elsewhere: two checks of a second each, or, where a proxy
+# knows its successor by name only, the time to ask for that name once more if an answer is lost:
+# nginx does after 5 s, of which a roll-out takes the rest.
+DRAIN_SECONDS = 4.0
 # Above what any request may take (see shards.FAN_OUT_SECONDS), so that none is cut off.
 STOP_SECONDS = 15
 
