@@ -1,8 +1,8 @@
 """From a bare machine to one that can deploy or test: `python3 -m stacks.bootstrap VERB`.
 
-Verbs: `up [STACK]` (environment, Docker, the stack's images), `test` (all of it, for every stack,
-and Kubernetes), `cluster` (environment, Docker, Kubernetes), `dev` (the environment with the
-developers' tools), `base` (the environment alone).
+Verbs: `up [STACK]` (environment and, unless the stack is for a cluster, Docker and its images),
+`test` (all of it, for every stack, and Kubernetes), `cluster` (environment, Docker, Kubernetes),
+`dev` (the environment with the developers' tools), `base` (the environment alone).
 Runs under the system's Python with the standard library alone, before any environment exists.
 Says what is missing, from where it would come and what needs root; asks once on a terminal (not
 with YES=1); then installs it. Run again it goes on where it was, and says one line when all is

@@ -5,6 +5,7 @@ import http.client
 import importlib.util
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -59,6 +60,18 @@ def gather(verb: Verb, stack: str | None) -> Facts:
         cluster_packages=tuple(cluster.get("packages", ())),
         cluster_go=cluster.get("go", ""),
         cluster_built=cluster.get("built", True),
+    )
+
+
+def is_for_docker(stack: str) -> bool:
+    """Whether the stack needs Docker here: all do but those that say ``target: kubernetes``."""
+    try:
+        text = (paths.ROOT / paths.stack_file_name(stack)).read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return True
+    # Nothing here reads YAML yet, and no environment may be there that can.
+    return (
+        re.search(r"^\s*[\"']?crm:target[\"']?:\s*[\"']?kubernetes\b", text, re.MULTILINE) is None
     )
 
 

@@ -268,7 +268,7 @@ def _docker_obstacles(facts: Facts) -> list[str]:
 
 def command(facts: Facts) -> str:
     """What the person typed, as far as it can be told."""
-    if facts.verb == "up":
+    if facts.verb == "up" or facts.stack:
         return "make up" if facts.stack in {None, "dev"} else f"make up STACK={facts.stack}"
     rest = {"test": "make test", "dev": "make lint", "base": "make render"}
     return rest.get(facts.verb, f"make {facts.verb}")

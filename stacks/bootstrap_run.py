@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 
 from stacks import paths
-from stacks.bootstrap_facts import gather
+from stacks.bootstrap_facts import gather, is_for_docker
 from stacks.bootstrap_install import carry_out
 from stacks.bootstrap_plan import Verb, obstacles, plan, ready_line, table
 from stacks.errors import CrmError
@@ -65,7 +65,7 @@ def run(words: Sequence[str]) -> int:
             case ["up"]:
                 done = bootstrap("up", "dev")
             case ["up", stack]:
-                done = bootstrap("up", stack)
+                done = bootstrap("up" if is_for_docker(stack) else "base", stack)
             case ["test" | "cluster" | "dev" | "base" as verb]:
                 done = bootstrap(verb, None)
             case _:

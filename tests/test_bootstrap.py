@@ -73,6 +73,17 @@ def test_plan_without_docker_when_the_verb_needs_none(verb: str) -> None:
     assert "Docker" not in table(facts, plan(facts))
 
 
+def test_stack_for_a_cluster_needs_no_docker(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(paths, "ROOT", checkout)
+    for stack, needs in (("dev", True), ("kubernetes", False), ("no-such", True)):
+        assert bootstrap_facts.is_for_docker(stack) is needs, stack
+    facts = changed(FRESH, verb="base", stack="kubernetes")
+    assert actions(facts) == ["python", "environment"]
+    assert table(facts, plan(facts)).startswith("Missing for `make up STACK=kubernetes`:")
+
+
 def test_plan_installs_the_tools_only_for_those_who_test() -> None:
     assert "pip install -e ., into" in table(FRESH, plan(FRESH))
     facts = changed(FRESH, verb="test", stack=None)
