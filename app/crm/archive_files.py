@@ -43,10 +43,17 @@ def files(folder: Path, table: str) -> list[Path]:
     return [path for path in found if _checksum(path).is_file()]
 
 
-def ensure(cursor: Any, folder: Path, table: str) -> Path:
-    """The file in ``folder`` that holds just what ``table`` has, written if it is not there.
+def measured(cursor: Any, table: str) -> Measure:
+    """What ``table`` has, as the server counts it."""
+    cursor.execute(SESSION)
+    return _measured(cursor, table, _columns(cursor, table))
 
-    It is read back whatever it is. Raises CrmError where it is not equal, or cannot be written.
+
+def ensure(cursor: Any, folder: Path, table: str) -> Measure:
+    """See that a file in ``folder`` holds just what ``table`` has; returns how much that is.
+
+    It is written if it is not there, and read back whatever it is. Raises CrmError where it is not
+    equal, or cannot be written.
     """
     cursor.execute(SESSION)
     columns = _columns(cursor, table)
@@ -60,7 +67,7 @@ def ensure(cursor: Any, folder: Path, table: str) -> Path:
             f"{table}: cannot be written to {path} ({error.strerror or error}): the table "
             "stays; make room there, and the next run goes on from here"
         ) from error
-    return path
+    return there
 
 
 def read_back(path: Path) -> Measure:

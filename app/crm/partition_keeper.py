@@ -20,6 +20,7 @@ from crm.settings import Settings
 
 PERIOD_SECONDS = 3600.0
 RETRY_SECONDS = 60.0
+LONGEST_RETRY_SECONDS = 960.0
 
 
 class Keeper:
@@ -29,6 +30,7 @@ class Keeper:
         self._loaded = loaded
         self._all = partitions.everywhere(loaded)
         self._due = time.monotonic()
+        self._failed = 0
         self.registry = CollectorRegistry()
         self._success = Gauge(
             "crm_partitions_last_success_timestamp_seconds",
@@ -58,8 +60,9 @@ class Keeper:
             self._failures.labels(shard.name, life.table)
 
     def round(self) -> float:
-        """Look after every table once; returns how many seconds to wait for the next round."""
-        wait = PERIOD_SECONDS
+        """Look after every table once; returns how many seconds to wait for the next round: twice
+        as long after each one that failed, up to a quarter of an hour: it may have cost much."""
+        failed = False
         for shard, life in self._all:
             now, of = datetime.now(UTC), (shard.name, life.table)
             try:
@@ -70,11 +73,15 @@ class Keeper:
             except CrmError as error:
                 print(f"error: {error}", file=sys.stderr)
                 self._failures.labels(*of).inc()
-                wait = RETRY_SECONDS
+                failed = True
                 continue
             self._success.labels(*of).set(now.timestamp())
             self._ahead.labels(*of).set(found.ahead)
             self._waiting.labels(*of).set(len(found.waiting))
+        wait = PERIOD_SECONDS
+        if failed:
+            wait = min(RETRY_SECONDS * 2**self._failed, LONGEST_RETRY_SECONDS)
+        self._failed = self._failed + 1 if failed else 0
         self._due = time.monotonic() + wait
         return wait
 

@@ -260,9 +260,13 @@ def archive_state(cursor: Any, archive: str) -> Literal["absent", "empty", "fill
 
 def carry_out(cursor: Any, shard: ShardSettings, step: Step, files: Path) -> None:
     """Do one step, again after a pause where others hold the table. Raises CrmError."""
+    filed = None
     for pause in (*PAUSES, None):
         try:
-            _carry_out(cursor, step, files / shard.name)
+            # It takes long, so once, and before anything is locked.
+            if step.file and filed is None:
+                filed = archive_files.ensure(cursor, files / shard.name, step.file)
+            _carry_out(cursor, step, filed)
             return
         except CrmError as error:
             raise CrmError(f"{shard.name}: {error}") from error
@@ -284,10 +288,8 @@ def carry_out(cursor: Any, shard: ShardSettings, step: Step, files: Path) -> Non
         time.sleep(pause)
 
 
-def _carry_out(cursor: Any, step: Step, files: Path) -> None:
+def _carry_out(cursor: Any, step: Step, filed: archive_files.Measure | None) -> None:
     if not step.locks:
-        if step.file:
-            archive_files.ensure(cursor, files, step.file)
         for statement in step.statements:
             cursor.execute(statement)
         return
@@ -298,8 +300,10 @@ def _carry_out(cursor: Any, step: Step, files: Path) -> None:
         cursor.execute(lock)
         # Rows may have come since it was looked at: they are archived next time.
         if not (step.empty and holds_rows(cursor, step.locks[0], step.empty)):
-            if step.file:
-                archive_files.ensure(cursor, files, step.file)
+            if step.file and archive_files.measured(cursor, step.file) != filed:
+                raise CrmError(
+                    f"{step.file}: changed while it was read: it stays, the next run tries again"
+                )
             for statement in step.statements:
                 cursor.execute(statement)
     except (pymysql.MySQLError, CrmError):

@@ -60,6 +60,8 @@ def test_round_that_fails_is_counted_for_each_shard_and_tried_again_soon(
     for shard in ("database-1", "database-2"):
         assert f'crm_partitions_failures_total{{shard="{shard}",table="crm_orders"}} 1.0' in metrics
     assert 'crm_partitions_last_success_timestamp_seconds{shard="' not in metrics
+    later = [keeper.round() for _ in range(6)]
+    assert later == [120, 240, 480, 960, 960, 960]
 
 
 def test_keeper_is_healthy_unless_it_hangs(
