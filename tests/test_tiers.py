@@ -256,12 +256,14 @@ def test_external_service_is_not_run(name: str, absent: set[str]) -> None:
     assert names == {"database", "cache", "schema", "app", "edge"} - absent
 
 
-def test_archived_files_have_a_protected_volume_beside_the_backups() -> None:
+def test_archived_files_have_a_protected_volume() -> None:
     _, workloads = variant("archive_files")
     (keeper,) = (w for w in workloads if w.name == "partitions")
     (data,) = (instance.data for instance in keeper.instances)
     assert data is not None
-    assert (data.protect, data.folder) == (True, "/srv/backups/archive_files/partitions")
+    assert data.protect
+    # What else the stack asks for, as a folder of backups, may change: this volume may not.
+    assert data.folder is None
     # Two of them would write the same files.
     assert keeper.stop_first
     (other,) = (w for w in variant("partitions")[1] if w.name == "partitions")

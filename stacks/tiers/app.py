@@ -1,7 +1,6 @@
 """The app tier: the CRM's replicas, the job that makes their schema, the keeper of partitions."""
 
 from collections.abc import Mapping
-from pathlib import PurePosixPath
 
 from stacks.partitions import KEEPER_CPUS, KEEPER_MIB
 from stacks.plan import Plan
@@ -84,16 +83,8 @@ def _partitions(
 
 
 def _archive(plan: Plan) -> Data:
-    """The volume of partitions that were archived to files; beside the backups, where these are in
-    a folder."""
-    backup = plan.database.backup
-    beside = backup.folders[0] if backup else None
-    return Data(
-        name="partitions",
-        protect=True,
-        size_gib=plan.database.storage_gib,
-        folder=beside and str(PurePosixPath(beside).with_name("partitions")),
-    )
+    """The volume of partitions that were archived to files."""
+    return Data(name="partitions", protect=True, size_gib=plan.database.storage_gib)
 
 
 def _service(
