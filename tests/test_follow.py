@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -58,7 +59,7 @@ class Follower:
     def told(self) -> list[str]:
         path = self.folder / "told"
         lines = path.read_text().splitlines() if path.exists() else []
-        return [line for line in lines if line != "SET SESSION sql_log_bin = 0;"]
+        return [line for line in lines if not line.startswith("SET SESSION ")]
 
     def start(self, *words: str) -> subprocess.Popen[bytes]:
         path = f"{self.folder}/bin:/usr/bin:/bin"
@@ -103,6 +104,28 @@ def test_what_the_server_refuses_is_tried_again(follower: Follower) -> None:
     (follower.folder / "refuse").unlink()
     wait_until(lambda: len(follower.told) >= 2, "both are told", 5)
     assert sorted(follower.told) == ["ALTER INSTANCE RELOAD TLS;", FIRST]
+
+
+def test_empty_password_is_none(follower: Follower) -> None:
+    before = follower.marks()
+    follower.write("database_app_password", "")
+    follower.write("database_owner_password", "n")
+    wait_until(lambda: follower.marks() != before, "the other one is taken up", 20)
+    time.sleep(0.5)
+    assert not [line for line in follower.told if "crm_app" in line]
+    assert [line for line in follower.told if "'crm_owner'" in line and "'n'" in line]
+
+
+@pytest.mark.parametrize("lacks", ["root", "app", "owner", None])
+def test_server_does_not_start_without_a_password(tmp_path: Path, lacks: str | None) -> None:
+    script = render.Renderer().tree(plan.make("dev", stack_file.parse({}, "dev")))["mysql/start.sh"]
+    guard = script.partition("# An account with an empty")[2].partition("secret() {")[0]
+    for name in ("root", "app", "owner"):
+        (tmp_path / f"database_{name}_password").write_text("" if name == lacks else "p")
+    guard = f"#{guard}".replace("/etc/crm/secrets", str(tmp_path))
+    done = subprocess.run(["sh", "-euc", guard], capture_output=True, text=True, check=False)
+    assert done.returncode == (0 if lacks is None else 1)
+    assert (f"database_{lacks}_password: is empty" in done.stderr) is (lacks is not None)
 
 
 def test_what_did_not_change_is_left_alone(follower: Follower) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import docker
@@ -115,6 +116,24 @@ def test_drill_fails_where_a_bit_is_another_and_says_where(kept: Stack, name: st
     if name in ("dump.sql.gz", "rows.tsv", "binlog"):
         (shard,) = json.loads(done.out)["shards"]
         assert name in shard["message"]
+
+
+def test_backup_waits_for_who_archives_a_partition_and_holds_nobody_up(kept: Stack) -> None:
+    # As the keeper of partitions does while it writes a table to a file.
+    reads = "SELECT GET_LOCK('crm_partitions', 0); SELECT SLEEP(6) FROM customers WHERE id = 1"
+    with ThreadPoolExecutor() as pool:
+        reader = pool.submit(kept.sql, "database-1", reads)
+        time.sleep(1)
+        backup = pool.submit(kept.run, "backup")
+        slowest = 0.0
+        while not reader.done():
+            began = time.monotonic()
+            kept.sql("database-1", "UPDATE customers SET name = name WHERE id = 2")
+            slowest = max(slowest, time.monotonic() - began)
+            assert not backup.done() or reader.done(), "it waits"
+    (made,) = backup.result()["shards"]
+    assert made["rows"] == CUSTOMERS + ORDERS + 1
+    assert slowest < 3
 
 
 def test_mistaken_delete_is_undone_to_the_second_before(kept: Stack) -> None:

@@ -18,6 +18,13 @@ fi
 # Before they are read here: what changes from now on is taken up as the server runs.
 sh /etc/crm/follow.sh seen
 
+# An account with an empty password would be open to all, and could not be given another one.
+for name in root app owner; do
+    if [ ! -s "/etc/crm/secrets/database_${name}_password" ]; then
+        echo "error: /etc/crm/secrets/database_${name}_password: is empty or missing; run crm up again" >&2
+        exit 1
+    fi
+done
 secret() { # an SQL string of a secret
     printf "'%s'" "$(sed -e 's/\\/\\\\/g' -e "s/'/''/g" "/etc/crm/secrets/database_$1_password")"
 }

@@ -20,9 +20,10 @@ is_new() { # and whole: who writes it is done
 }
 
 account() { # the name of its secret, and its user
-    if is_new "$1_password"; then
+    # While a backup is made, no account can be changed: the others, and certificates, do not wait for it.
+    if [ -s "${secrets}_$1_password" ] && is_new "$1_password"; then
         if sql <<SQL
-SET SESSION sql_log_bin = 0;
+SET SESSION sql_log_bin = 0, lock_wait_timeout = 5;
 ALTER USER '$2'@'%' IDENTIFIED BY $(secret "$1") RETAIN CURRENT PASSWORD;
 SQL
         then
@@ -32,7 +33,7 @@ SQL
         fi
     elif [ -e "$seen/$1_until" ] && [ "$(date +%s)" -ge "$(cat "$seen/$1_until")" ]; then
         if sql <<SQL
-SET SESSION sql_log_bin = 0;
+SET SESSION sql_log_bin = 0, lock_wait_timeout = 5;
 ALTER USER '$2'@'%' DISCARD OLD PASSWORD;
 SQL
         then
