@@ -153,7 +153,10 @@ def missing_images(stack: str | None) -> tuple[str, ...]:
     if done.returncode != 0:
         raise CrmError(done.stderr.strip().removeprefix("error: ") or f"{command} failed")
     uses = json.loads(done.stdout)["images"]
-    return tuple(str(use["reference"]) for use in uses if use["state"] == "missing")
+    missing = [str(use["reference"]) for use in uses if use["state"] == "missing"]
+    # A cluster pulls what is in a registry of its own; nothing here runs on it.
+    own = re.compile(r"(localhost|[^/]*[.:][^/]*)/")
+    return tuple(name for name in missing if stack or not own.match(name))
 
 
 def cluster_needs() -> dict[str, Any]:

@@ -84,6 +84,22 @@ def test_stack_for_a_cluster_needs_no_docker(
     assert table(facts, plan(facts)).startswith("Missing for `make up STACK=kubernetes`:")
 
 
+def test_images_of_a_registry_of_ones_own_are_not_for_every_test(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    names = [
+        "mysql:9",
+        "bitnami/redis:8",
+        "registry.example.com/crm/crm-app:1",
+        "localhost:5000/a:1",
+    ]
+    said = json.dumps({"images": [{"reference": name, "state": "missing"} for name in names]})
+    done = subprocess.CompletedProcess[str]([], 0, said, "")
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: done)
+    assert bootstrap_facts.missing_images(None) == ("mysql:9", "bitnami/redis:8")
+    assert bootstrap_facts.missing_images("sales") == tuple(names)
+
+
 def test_plan_installs_the_tools_only_for_those_who_test() -> None:
     assert "pip install -e ., into" in table(FRESH, plan(FRESH))
     facts = changed(FRESH, verb="test", stack=None)
