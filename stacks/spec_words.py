@@ -24,7 +24,7 @@ ServiceName = Annotated[
         # Not a name something else of the platform has, and none that ends as those do that are
         # made of it.
         pattern=r"\A(?!(app|backup|cache|database|drill|edge|job|partitions|restore|schema|switch)\Z)"
-        r"(?!.*-(autoscaler|disruptions|endpoint|files|ingress|network|next|outside|secrets|service)"
+        r"(?!.*-(autoscaler|disruptions|endpoint|files|followed|ingress|network|next|outside|secrets|service)"
         r"\Z)[a-z]([a-z0-9-]{0,18}[a-z])?\Z",
         description="lower-case letters, digits and dashes, a letter first and last, 20 at most; "
         "not app, backup, cache, database, drill, edge, job, partitions, restore, schema or "

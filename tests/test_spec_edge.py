@@ -196,6 +196,7 @@ def test_prefix_that_is_no_plain_path_is_refused(prefix: str) -> None:
         *(
             "orders-files",
             "orders-next",
+            "database-followed",
             "orders-1",
             "app-1",
             "Orders",
