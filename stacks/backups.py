@@ -145,7 +145,7 @@ def _newest(found: list[Manifest], place: Place) -> Manifest:
 
 def _before(found: list[Manifest], until: datetime, place: Place) -> Manifest:
     """The newest backup that was taken at ``until`` or before."""
-    fitting = [backup for backup in found if _time(backup.taken) <= until]
+    fitting = [backup for backup in found if datetime.fromisoformat(backup.taken) <= until]
     if not fitting:
         oldest = _newest(found[:1], place).taken
         raise CrmError(
@@ -160,7 +160,14 @@ def _behind(end: End, backup: Manifest) -> int | None:
 
 
 def _catch_up(place: Place, backup: Manifest, until: datetime) -> None:
-    """Wait until all that the server has written by now is in the archive."""
+    """Wait until all that the server has written by now is in the archive.
+
+    Raises ``CrmError`` where nobody puts it there, though the server may have it.
+    """
+    try:
+        place.keeper()
+    except CrmError as error:
+        raise CrmError(f"{place.shard}: nothing was changed: {error}") from None
     try:
         asked = place.end()
     except CrmError as error:

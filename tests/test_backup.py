@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from stacks import backups, cli, manifests, plan, render, stack_file, tiers
 from stacks.errors import CrmError
 from stacks.plan import Plan
+from stacks.targets import docker_host
 from stacks.targets.backup_place import End, Manifest, Place, Rebuilt
 from stacks.targets.docker_backups import DockerPlace
 from stacks.workload import Workload
@@ -287,6 +289,81 @@ def test_archive_is_behind_its_own_server_only() -> None:
     assert backups._behind(End("uuid", "binlog.000002", 500, 500), backup) == 0
     assert backups._behind(End("uuid", "binlog.000002", 500, 158), backup) == 342
     assert backups._behind(End("another", "binlog.000001", 500, 158), backup) is None
+
+
+def test_server_that_is_away_is_told_and_not_taken_for_an_answer() -> None:
+    script = render.Renderer().tree(planned({}))["backup/backup.sh"]
+    asks = script.partition("server_end() {")[2].partition("\n}\n")[0]
+    away = "set -euo pipefail; logs=/; sql() { echo gone >&2; return 1; }; server_end() {"
+    away += f"{asks}\n}}; server_end"
+    done = subprocess.run(["bash", "-c", away], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", "gone\n")
+
+
+def test_answer_that_is_none_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    for said in ("what is this", "uuid binlog.000001 many 4", "uuid binlog.000001 4 4 4"):
+        monkeypatch.setattr(DockerPlace, "_ask", lambda *_, said=said: said)
+        with pytest.raises(CrmError, match=f"database-1: does not say where its log ends: {said}"):
+            PLACE.end()
+
+
+def test_restore_wants_the_keeper_that_has_what_was_written_last(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def away(_: Place) -> Any:
+        raise CrmError("dev: no container of `backup-1` runs here; run `crm up dev`")
+
+    monkeypatch.setattr(DockerPlace, "keeper", away)
+    with pytest.raises(CrmError, match=r"database-1: nothing was changed: .*run `crm up dev`"):
+        backups._catch_up(PLACE, manifest("2026-01-01T00:00:00Z"), backups._time("2026-01-02"))
+
+
+class Server:
+    """A container that writes down what is done to it."""
+
+    name = "crm-dev-database-1"
+
+    def __init__(self) -> None:
+        self.attrs = {"Config": {"StopTimeout": 7}, "State": {"Health": {"Status": "healthy"}}}
+        self.done: list[str] = []
+
+    def stop(self, timeout: int) -> None:
+        self.done.append(f"stop {timeout}")
+
+    def start(self) -> None:
+        self.done.append("start")
+
+    def reload(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("happens", "told"),
+    [
+        (KeyboardInterrupt(), KeyboardInterrupt),
+        (ConnectionResetError("gone"), CrmError),
+        (CrmError("was not switched over"), CrmError),
+        (None, None),
+    ],
+)
+def test_server_runs_again_whatever_happens_in_the_switch(
+    monkeypatch: pytest.MonkeyPatch,
+    happens: BaseException | None,
+    told: type[BaseException] | None,
+) -> None:
+    server = Server()
+
+    def put_in_place(*_: object) -> None:
+        assert server.done == ["stop 7"]
+        if happens:
+            raise happens
+
+    monkeypatch.setattr(docker_host, "connect", lambda: None)
+    monkeypatch.setattr(docker_host, "find", lambda *_: server)
+    monkeypatch.setattr(DockerPlace, "_put_in_place", put_in_place)
+    with pytest.raises(told) if told else nullcontext():
+        PLACE.switch("before")
+    assert server.done[-1] == "start"
 
 
 PLACE: Place = DockerPlace(planned({}), "database-1", "backup-1", {})

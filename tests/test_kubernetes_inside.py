@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from kubernetes.client import ApiException
 
 from stacks.errors import CrmError
-from stacks.targets.kubernetes_inside import exit_code
+from stacks.targets import inside
+from stacks.targets.kubernetes_inside import KubernetesInside, exit_code
 
 
 def status(**fields: object) -> bytes:
@@ -23,6 +28,39 @@ def test_success_and_any_exit_code_are_told() -> None:
         exit_code(failed)
     found = status(status="Failure", reason="NonZeroExitCode", details={"causes": causes})
     assert exit_code(found) == 7
+
+
+class Interrupted:
+    """Where a command runs while the person that asked for it presses Ctrl-C."""
+
+    name = "backup-1-0"
+
+    def run(self, _command: Sequence[str], _said: inside.Said) -> int:
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("way", [inside.ask, inside.show])
+def test_who_goes_away_is_told_that_it_goes_on(
+    way: Callable[[Interrupted, list[str]], object], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        way(Interrupted(), ["true"])
+    assert capsys.readouterr().err == "backup-1-0: what was asked goes on there to its end\n"
+
+
+def test_interruption_while_connecting_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    def connect(*_: object, **__: object) -> None:
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt as error:
+            # As the client's websocket_call does.
+            raise ApiException(status=0, reason=str(error))  # noqa: B904
+
+    monkeypatch.setattr("kubernetes.stream.stream", connect)
+    pod = {"metadata": {"name": "p", "namespace": "n"}, "spec": {"containers": [{"name": "c"}]}}
+    cluster: Any = SimpleNamespace(client=None)
+    with pytest.raises(KeyboardInterrupt):
+        KubernetesInside(cluster, pod).run(["true"], lambda *_: None)
 
 
 def test_a_connection_that_broke_off_has_none() -> None:

@@ -83,8 +83,12 @@ class Place(ABC):
 
     def end(self) -> End:
         """Where the running server's log ends. Raises ``CrmError`` when it cannot be asked."""
-        uuid, binlog, position, archived = self._ask(*_SCRIPT, "end").split()
-        return End(uuid, binlog, int(position), int(archived))
+        said = self._ask(*_SCRIPT, "end")
+        try:
+            uuid, binlog, position, archived = said.split()
+            return End(uuid, binlog, int(position), int(archived))
+        except ValueError:
+            raise CrmError(f"{self.shard}: does not say where its log ends: {said}") from None
 
     def _ask(self, *command: str) -> str:
         """What ``command`` says inside the keeper. Raises ``CrmError`` when it fails."""

@@ -6,7 +6,8 @@ Imports the Docker SDK inside functions, as ``docker_host`` does.
 from __future__ import annotations
 
 import time
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from stacks import images
@@ -62,7 +63,19 @@ class DockerPlace(Place):
         container = docker_host.find(docker_host.connect(), "containers", name)
         if container is None:
             raise CrmError(f"{name}: is not there; run: crm up {self.stack}")
-        container.stop(timeout=container.attrs["Config"].get("StopTimeout") or 120)
+        grace = container.attrs["Config"].get("StopTimeout") or 120
+        with _told(name):
+            try:
+                container.stop(timeout=grace)
+                self._put_in_place(kept)
+            finally:
+                # Whatever happened, it runs again; one that still stops would not be started.
+                container.stop(timeout=grace)
+                container.start()
+            _wait_healthy(container, START_SECONDS)
+
+    def _put_in_place(self, kept: str) -> None:
+        """What the server that is stopped will run on."""
         # Both in a process of Docker's: it goes on when this one is killed.
         script = (
             f"cd {DATA_PATH} && [ -d restored/mysql ] && mv -T mysql {kept}"
@@ -72,9 +85,8 @@ class DockerPlace(Place):
         with self._helper(workload, data=self.shard) as helper:
             helper.start()
             if int(helper.wait(timeout=MOST_SECONDS)["StatusCode"]) != 0:
-                raise CrmError(f"{name}: is stopped: {docker_host.tail(helper, 5)}")
-        container.start()
-        _wait_healthy(container, START_SECONDS)
+                why = docker_host.tail(helper, 5)
+                raise CrmError(f"{self._named(self.shard)}: was not switched over: {why}")
 
     def volume(self, name: str) -> str:
         """See ``Place.volume``."""
@@ -92,11 +104,13 @@ class DockerPlace(Place):
         """The name Docker has it under."""
         return f"crm-{self.stack}-{name}"
 
-    def _helper(self, workload: Workload, data: str | None = None) -> AbstractContextManager[Any]:
+    @contextmanager
+    def _helper(self, workload: Workload, data: str | None = None) -> Iterator[Any]:
         """A container with the backups, in no network; ``data`` names the shard whose volume it
         works in, else it has one of its own, which goes with it."""
         from docker.types import Mount
 
+        name = self._named(workload.instances[0].name)
         client = docker_host.connect()
         client.api.timeout = MOST_SECONDS
         backups = self._named(f"{self.instance}-data")
@@ -104,9 +118,9 @@ class DockerPlace(Place):
         for volume in filter(None, (backups, source)):
             if docker_host.find(client, "volumes", volume) is None:
                 raise CrmError(f"{volume}: there is no such volume; run: crm up {self.stack}")
-        return docker_host.helper(
+        made = docker_host.helper(
             client,
-            self._named(workload.instances[0].name),
+            name,
             {STACK_LABEL: self.stack},
             image=images.choose(workload.image, docker_host.present_images(client)),
             entrypoint=[],
@@ -123,6 +137,19 @@ class DockerPlace(Place):
             mem_limit=f"{workload.memory_mib}m",
             nano_cpus=int(workload.cpus * 1e9),
         )
+        with _told(name), made as container:
+            yield container
+
+
+@contextmanager
+def _told(name: str) -> Iterator[None]:
+    """Have what Docker refuses, or a connection to it that breaks off, be a ``CrmError``."""
+    from docker.errors import DockerException
+
+    try:
+        yield
+    except (DockerException, OSError) as error:
+        raise CrmError(f"{name}: {getattr(error, 'explanation', None) or error}") from None
 
 
 def _wait_healthy(container: Container, seconds: int) -> None:

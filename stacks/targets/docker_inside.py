@@ -31,8 +31,9 @@ class DockerInside:
             for out, err in api.exec_start(key, stream=True, demux=True):
                 said(out or b"", err or b"")
             code = api.exec_inspect(key)["ExitCode"]
-        except APIError as error:
-            raise CrmError(f"{self.name}: {error.explanation or error}") from None
+        except (APIError, OSError) as error:
+            why = getattr(error, "explanation", None) or error
+            raise CrmError(f"{self.name}: {why}") from None
         if code is None:
             raise CrmError(f"{self.name}: went away before the command had ended")
         return int(code)

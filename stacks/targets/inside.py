@@ -36,7 +36,7 @@ def read(inside: Inside, path: str) -> str:
 def ask(inside: Inside, command: Sequence[str]) -> tuple[int, str]:
     """The exit code of ``command``, and all it said, errors included."""
     parts: list[bytes] = []
-    code = inside.run(command, lambda out, err: parts.extend((out, err)))
+    code = _run(inside, command, lambda out, err: parts.extend((out, err)))
     return code, b"".join(parts).decode(errors="replace")
 
 
@@ -51,4 +51,12 @@ def show(inside: Inside, command: Sequence[str]) -> int:
         sys.stderr.write(err.decode(errors))
         sys.stdout.flush()
 
-    return inside.run(command, said)
+    return _run(inside, command, said)
+
+
+def _run(inside: Inside, command: Sequence[str], said: Said) -> int:
+    try:
+        return inside.run(command, said)
+    except KeyboardInterrupt:
+        print(f"{inside.name}: what was asked goes on there to its end", file=sys.stderr)
+        raise

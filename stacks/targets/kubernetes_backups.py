@@ -8,6 +8,7 @@ when it was looked at, by the cluster's own doing when nobody is there any more,
 from __future__ import annotations
 
 import shlex
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -92,6 +93,19 @@ class KubernetesPlace(Place):
             if code != 0:
                 words = self._cluster.log(self._namespace, pod["metadata"]["name"], workload.name)
                 raise CrmError(f"{self.shard}: nothing was changed: {words or f'exit {code}'}")
+        try:
+            self._start_anew(kept)
+        except BaseException:
+            taken_back = f"{self.inside_of(self.shard)} rm -f {DATA_PATH}/restored/switch"
+            print(
+                f"{self.shard}: will run on what was restored if it starts within"
+                f" {_ASKED_SECONDS} s; to take that back: {taken_back}",
+                file=sys.stderr,
+            )
+            raise
+
+    def _start_anew(self, kept: str) -> None:
+        """Have a new pod of the server, which switches over; ``CrmError`` where it did not."""
         before = self._server()
         if before is not None:
             self._cluster.delete(before, seconds=_STOP_SECONDS)

@@ -50,7 +50,10 @@ class KubernetesInside:
         finally:
             socket.close()
         _pass_on(socket, said)
-        code = exit_code(socket.read_channel(_END))
+        try:
+            code = exit_code(socket.read_channel(_END))
+        except CrmError as error:
+            raise CrmError(f"{self.name}: {error}") from None
         if code is None:
             raise CrmError(
                 f"{self.name}: the connection broke off{problem}; what was asked may go on there"
@@ -76,6 +79,9 @@ class KubernetesInside:
                 _preload_content=False,
             )
         except ApiException as error:
+            # The client makes one of these of whatever happens meanwhile.
+            if isinstance(error.__context__, KeyboardInterrupt | SystemExit):
+                raise error.__context__ from None
             # A refusal comes with its headers, which say nothing to people.
             why = kubernetes_ready.one_line(str(error.reason).partition(" -+-+- ")[0])
             raise CrmError(f"{self.name}: nothing can be run in it: {why}") from None

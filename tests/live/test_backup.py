@@ -12,6 +12,7 @@ import docker
 import pytest
 
 from tests.live.stack import Stack, deployed
+from tests.live.waiting import wait_until
 
 pytestmark = pytest.mark.live
 
@@ -134,6 +135,33 @@ def test_backup_waits_for_who_archives_a_partition_and_holds_nobody_up(kept: Sta
     (made,) = backup.result()["shards"]
     assert made["rows"] == CUSTOMERS + ORDERS + 1
     assert slowest < 3
+
+
+def test_server_that_is_away_can_be_drilled_and_a_keeper_that_is_away_stops_a_restore(
+    kept: Stack,
+) -> None:
+    server, keeper = kept.container("database-1"), kept.container("backup-1")
+    server.stop()
+    try:
+        (drilled,) = kept.run("drill")["shards"]
+    finally:
+        server.start()
+    assert drilled["result"] == "succeeded"
+    assert drilled["bytes_behind"] is None
+    assert drilled["rows"] == CUSTOMERS + ORDERS + 1
+    keeper.stop()
+    try:
+        done = kept.crm("restore", "--to", now(), "--yes")
+    finally:
+        keeper.start()
+    assert done.code == 1
+    assert "database-1: nothing was changed: " in done.err
+    assert f"run `crm up {kept.name}`" in done.err
+    wait_until(lambda: server_is_healthy(kept), "the server is back")
+
+
+def server_is_healthy(stack: Stack) -> bool:
+    return bool(stack.container("database-1").attrs["State"]["Health"]["Status"] == "healthy")
 
 
 def test_mistaken_delete_is_undone_to_the_second_before(kept: Stack) -> None:
