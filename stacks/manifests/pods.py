@@ -26,6 +26,8 @@ _FILE_MODE = 0o440
 _DISK_REQUEST_MIB, _DISK_LIMIT_MIB = 64, 256
 """Nothing writes to the node's disk but logs: five files of 10 MiB by the kubelet's default."""
 
+_REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
+
 _ENDPOINT_SECONDS = 5
 """How long the news that a pod goes may take to every node."""
 
@@ -50,6 +52,11 @@ def template(plan: Plan, workload: Workload, instance: Instance, files: str) -> 
         "volumes": _volumes(workload, instance, files),
         "terminationGracePeriodSeconds": _grace_seconds(workload),
     }
+    if instance.data is not None and instance.data.of is not None:
+        # A volume is of one node at a time: where the pod is that has it.
+        whose = {"matchLabels": selector(plan, instance.data.of, instance.data.name)}
+        term = {"topologyKey": "kubernetes.io/hostname", "labelSelector": whose}
+        spec["affinity"] = {"podAffinity": {_REQUIRED: [term]}}
     if plan.kubernetes.pull_secret is not None:
         spec["imagePullSecrets"] = [{"name": PULL_SECRET_OBJECT}]
     if workload.reload is not None:

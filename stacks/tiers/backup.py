@@ -10,7 +10,7 @@ BACKUPS_PATH = "/backup"
 
 _SCRIPTS = ("backup.sh", "rows.sql")
 
-_UID = 10002
+UID = 10002
 """The servers' own: one that is restored reads what this one wrote."""
 
 _CLIENTS_MIB = 128
@@ -28,7 +28,7 @@ def workloads(plan: Plan, files: Mapping[str, str]) -> list[Workload]:
             tier="database",
             image=database.image,
             command=("bash", "/etc/crm/backup.sh"),
-            uid=_UID,
+            uid=UID,
             cpus=backup.cpus,
             memory_mib=backup.memory_mib,
             instances=tuple(
@@ -77,7 +77,7 @@ def restorer(
         tier="database",
         image=plan.database.image,
         command=tuple(command),
-        uid=_UID,
+        uid=UID,
         cpus=plan.database.cpus,
         memory_mib=plan.database.memory_mib + _CLIENTS_MIB,
         instances=(Instance(name=name, host=name),),
