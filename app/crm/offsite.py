@@ -244,7 +244,7 @@ def main(environ: Mapping[str, str]) -> None:
     )
     prefix = f"{file.prefix}/{shard}"
     where = f"{file.endpoint or f'S3 in {file.region}'}, bucket {file.bucket}, {prefix}"
-    volume = Volume(Path("/data"))
+    volume = Volume(Path(environ.get("CRM_DATA", "/data")))
     copier = Copier(
         shard,
         file,

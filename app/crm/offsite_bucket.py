@@ -152,15 +152,17 @@ def _why(error: Exception) -> str:
         )
     if code == "NoSuchBucket":
         return "there is no such bucket; make it, or correct crm:database.backup.s3.bucket"
-    if code:
-        return f"refuses ({code})"
     if isinstance(error, NotFoundError):
         return "an object went while it was read"
+    if code:
+        return f"refuses ({code})"
     if found := re.search(r"InvalidCertificate\(\s*(\w+)", text):
         return (
             f"its certificate is not accepted ({found[1]}); where an authority of your own made "
             "it, write crm:database.backup.s3.ca_certificate"
         )
     # The innermost cause there is, in the operating system's words.
-    causes = re.findall(r'(?:message|error): "([^"]*)"', text) or [text.strip().partition("\n")[0]]
+    causes = re.findall(r'(?:message|error): "([^"]*)"', text) or [
+        text.strip().partition("\n")[0].rpartition(" - ")[2]
+    ]
     return f"does not answer: {causes[-1][:300]}"

@@ -7,7 +7,7 @@ from stacks.plan import Plan
 from stacks.tiers import backup as keepers
 from stacks.workload import Data, Health, Instance, Workload
 
-_WELL = '[ "$(date +%s)" -lt "$(cat /run/crm/overdue)" ] || { cat /run/crm/problem; false; }'
+WELL = '[ "$(date +%s)" -lt "$(cat /run/crm/overdue)" ] || { cat /run/crm/problem; false; }'
 """It says until when its last success counts, and what is wrong."""
 
 
@@ -41,7 +41,7 @@ def workloads(plan: Plan, files: Mapping[str, str], image: str) -> list[Workload
             secrets=offsite.secrets,
             # Not a reason to restart it: that would break off a copy that takes long.
             health=Health(
-                command=("sh", "-c", _WELL), alive=("sh", "-c", "kill -0 1"), interval_seconds=10
+                command=("sh", "-c", WELL), alive=("sh", "-c", "kill -0 1"), interval_seconds=10
             ),
             stop_first=True,
             after=("backup",),
