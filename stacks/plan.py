@@ -178,7 +178,7 @@ class Plan(Struct, frozen=True):
         """Secrets of the stack's own services. Each is generated even where the stack takes its
         value from elsewhere, so that a running stack can be changed from one to the other."""
         kept = {"database": not self.database.external, "cache": not self.cache.external}
-        return tuple(name for name in self.secrets if kept[name.partition("_")[0]])
+        return tuple(name for name in self.secrets if kept.get(name.partition("_")[0]))
 
 
 def make(stack: str, spec: StackSpec) -> Plan:
