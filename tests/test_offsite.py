@@ -185,6 +185,7 @@ def test_cluster_has_the_pod_on_the_node_of_the_keepers_and_one_claim_for_both()
         "backup-2-data",
     ]
     for number in ("1", "2"):
+        assert "affinity" not in found[f"database-{number}"].object["spec"]["template"]["spec"]
         copier = found[f"offsite-{number}"]
         assert {f"backup-{number}-data", f"backup-{number}"} <= set(copier.after)
         pod = copier.object["spec"]["template"]["spec"]
@@ -193,9 +194,11 @@ def test_cluster_has_the_pod_on_the_node_of_the_keepers_and_one_claim_for_both()
         assert term["topologyKey"] == "kubernetes.io/hostname"
         wanted = term["labelSelector"]["matchLabels"].items()
         assert wanted <= keeper["metadata"]["labels"].items()
+        # Either way, and each may be the first: then it has itself to go by.
+        assert wanted <= copier.object["spec"]["template"]["metadata"]["labels"].items()
+        assert keeper["spec"]["affinity"] == pod["affinity"]
         (volume,) = (v for v in pod["volumes"] if v["name"] == "data")
         assert volume["persistentVolumeClaim"] == {"claimName": f"backup-{number}-data"}
-        assert "affinity" not in keeper["spec"]
     policies = {key for key in found if key.startswith("offsite-") and "-to-" in key}
     assert policies == {"offsite-to-outside"}
     assert "database-from-offsite" not in found

@@ -36,7 +36,13 @@ def workloads(plan: Plan, files: Mapping[str, str]) -> list[Workload]:
                     name=name,
                     host=name,
                     env={"CRM_SHARD": shard.name, "CRM_HOST": shard.host},
-                    data=Data(name=name, protect=True, size_gib=backup.storage_gib, folder=folder),
+                    data=Data(
+                        name=name,
+                        protect=True,
+                        size_gib=backup.storage_gib,
+                        folder=folder,
+                        shared=backup.offsite is not None,
+                    ),
                 )
                 for name, shard, folder in zip(
                     backup.instances, database.shards, backup.folders, strict=True

@@ -31,7 +31,13 @@ def workloads(plan: Plan, files: Mapping[str, str], image: str) -> list[Workload
                     name=name,
                     host=name,
                     env={"CRM_SHARD": shard.name},
-                    data=Data(name=keeper, protect=True, size_gib=backup.storage_gib, of="backup"),
+                    data=Data(
+                        name=keeper,
+                        protect=True,
+                        size_gib=backup.storage_gib,
+                        shared=True,
+                        of="backup",
+                    ),
                 )
                 for name, keeper, shard in zip(
                     offsite.instances, backup.instances, plan.database.shards, strict=True
