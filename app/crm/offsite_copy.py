@@ -85,32 +85,50 @@ class Volume:
 def bring_back(bucket: Bucket, volume: Volume, say: Say) -> None:
     """Have everything in the volume that the bucket has and the volume lacks.
 
-    Backups first: the keeper removes the logs of servers of which it knows no backup.
+    Backups first: the keeper removes the logs of servers of which it knows no backup. Raises
+    ``CrmError`` before anything is sent where the volume has no room for it.
     """
     volume.clear()
     there = bucket.sizes()
-    here = volume.backups()
-    for name in _backups(there):
-        if name in here:
-            continue
+    here, have = volume.backups(), volume.logs()
+    backups = [name for name in _backups(there) if name not in here]
+    logs = {name: size for name, size in _logs(there).items() if name not in have}
+    need = sum(logs.values()) + sum(
+        size
+        for path, size in there.items()
+        if (found := _FILE.fullmatch(path)) and found[1] in backups
+    )
+    free = shutil.disk_usage(volume.root).free
+    if need > free:
+        raise CrmError(
+            f"{bucket.where}: {need >> 20} MiB are to come back, and the volume has {free >> 20} "
+            "MiB free; make room, or have the volume larger"
+        )
+    try:
+        _bring_backups(bucket, volume, backups, there, say)
+        for name in logs:
+            if name in there:
+                content = bucket.chunks(name, there[name])
+            else:
+                content = _joined(bucket, name, there)
+            volume.put(name, content)
+            volume.take(name)
+    finally:
+        volume.clear()
+    if logs:
+        say(f"{len(logs)} binary logs are back from the bucket")
+
+
+def _bring_backups(
+    bucket: Bucket, volume: Volume, names: Iterable[str], there: dict[str, int], say: Say
+) -> None:
+    for name in names:
         try:
             _bring_backup(bucket, volume, name, there)
         except _DamagedError as error:
             say(f"error: {bucket.where}: {error}; it stays there, and is not brought back")
         else:
             say(f"backup {name} is back from the bucket")
-    have = volume.logs()
-    wanted = {name: size for name, size in _logs(there).items() if name not in have}
-    for name in wanted:
-        if name in there:
-            content = bucket.chunks(name, there[name])
-        else:
-            content = _joined(bucket, name, there)
-        volume.put(name, content)
-        volume.take(name)
-    if wanted:
-        say(f"{len(wanted)} binary logs are back from the bucket")
-    volume.clear()
 
 
 def _bring_backup(bucket: Bucket, volume: Volume, name: str, there: dict[str, int]) -> None:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 import subprocess
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -245,6 +246,46 @@ def test_backup_damaged_in_the_bucket_is_left_there_and_the_others_come(
     assert other.volume.backups() == [good]
     assert other.volume.logs() == keeper.volume.logs()
     assert f"{bad}/rows.tsv: its SHA-256 is not the one" in capsys.readouterr().out
+
+
+def test_nothing_is_sent_to_a_volume_that_has_no_room_for_all_of_it(
+    bucket: Bucket, keeper: Keeper, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keeper.backup(1, 1)
+    keeper.log(1, "one")
+    up(bucket, keeper)
+    other = Keeper(tmp_path / "other")
+    usage = shutil.disk_usage(tmp_path)._replace(free=sum(bucket.sizes().values()) - 1)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    with pytest.raises(CrmError, match="0 MiB are to come back, and the volume has 0 MiB free"):
+        offsite_copy.bring_back(bucket, other.volume, print)
+    assert tree(other.root) == {}
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=usage.free + 1))
+    offsite_copy.bring_back(bucket, other.volume, print)
+    assert tree(other.root) == tree(keeper.root)
+
+
+def test_what_broke_off_on_its_way_back_leaves_nothing_and_is_begun_again(
+    bucket: Bucket, keeper: Keeper, tmp_path: Path
+) -> None:
+    name = keeper.backup(1, 1)
+    keeper.log(1, "one")
+    up(bucket, keeper)
+    other = Keeper(tmp_path / "other")
+    chunks = bucket.chunks
+
+    def breaks(path: str, size: int) -> Iterator[bytes]:
+        if path.endswith("rows.tsv"):
+            raise CrmError("the line is cut")
+        yield from chunks(path, size)
+
+    bucket.chunks = breaks  # type: ignore[method-assign]
+    with pytest.raises(CrmError, match="cut"):
+        offsite_copy.bring_back(bucket, other.volume, print)
+    assert not [path for path in other.root.rglob("*") if path.is_file()]
+    bucket.chunks = chunks  # type: ignore[method-assign]
+    offsite_copy.bring_back(bucket, other.volume, print)
+    assert other.volume.backups() == [name]
 
 
 def test_log_of_which_the_first_piece_is_missing_is_no_log(
