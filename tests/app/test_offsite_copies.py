@@ -274,10 +274,10 @@ def test_what_broke_off_on_its_way_back_leaves_nothing_and_is_begun_again(
     other = Keeper(tmp_path / "other")
     chunks = bucket.chunks
 
-    def breaks(path: str, size: int) -> Iterator[bytes]:
-        if path.endswith("rows.tsv"):
+    def breaks(name: str, size: int) -> Iterator[bytes]:
+        if name.endswith("rows.tsv"):
             raise CrmError("the line is cut")
-        yield from chunks(path, size)
+        yield from chunks(name, size)
 
     bucket.chunks = breaks  # type: ignore[method-assign]
     with pytest.raises(CrmError, match="cut"):
