@@ -23,7 +23,7 @@ _KEY = re.compile(r"(?:\bcrm:|`)([a-z]\w*(?:[.\[][\w-]+\]?)*)")
 _LINE = re.compile(r"\bline (\d+)\b")
 _JINJA = re.compile(r"\{\{.*?\}\}|\{%.*%\}")
 _TIERS = ("app", "cache", "database", "edge")
-_OTHERS = {"backup": "database", "partitions": "database", "schema": "database"}
+_OTHERS = dict.fromkeys(("backup", "offsite", "partitions", "schema"), "database")
 """What belongs to a tier and does not begin with its name."""
 
 

@@ -81,6 +81,8 @@ def register(plan: Plan, deployment: Deployment, asked: Policies | None = None) 
         names += CERTIFICATE_SECRETS
     if plan.database.tls.authority is not None:
         names.append(database_tls.AUTHORITY)
+    if plan.database.backup is not None and plan.database.backup.offsite is not None:
+        names += plan.database.backup.offsite.secrets
 
     def program() -> None:
         secrets = {name: pulumi.Output.secret(_GIVEN) for name in names}

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from msgspec import UNSET, Struct
 
-from stacks import balancing, database_tls, mysql_settings, partitions, shard_map
+from stacks import balancing, database_tls, mysql_settings, offsite, partitions, shard_map
 from stacks import services as service_plans
 from stacks.balancing import EdgePlan
 from stacks.database_tls import DatabaseTlsPlan
 from stacks.errors import CrmError
 from stacks.mysql_settings import Setting
+from stacks.offsite import OffsitePlan
 from stacks.partitions import Kept, OrdersPlan
 from stacks.paths import stack_file_name
 from stacks.services import ServicePlan, numbered
@@ -56,6 +57,7 @@ class BackupPlan(Struct, frozen=True):
     memory_mib: int
     storage_gib: int
     folders: tuple[str | None, ...]
+    offsite: OffsitePlan | None
 
 
 class Account(Struct, frozen=True):
@@ -176,7 +178,7 @@ class Plan(Struct, frozen=True):
         """Secrets of the stack's own services. Each is generated even where the stack takes its
         value from elsewhere, so that a running stack can be changed from one to the other."""
         kept = {"database": not self.database.external, "cache": not self.cache.external}
-        return tuple(name for name in self.secrets if kept[name.partition("_")[0]])
+        return tuple(name for name in self.secrets if kept.get(name.partition("_")[0]))
 
 
 def make(stack: str, spec: StackSpec) -> Plan:
@@ -288,6 +290,7 @@ def _backup(stack: str, spec: StackSpec) -> BackupPlan | None:
         memory_mib=asked.memory_mib,
         storage_gib=asked.storage_gib,
         folders=tuple(asked.folder and f"{asked.folder}/{stack}/{name}" for name in instances),
+        offsite=offsite.work_out(asked, stack, spec.database.shards),
     )
 
 
@@ -332,6 +335,7 @@ def _secrets(spec: StackSpec) -> dict[str, SecretReference | None]:
             secrets[name] = None
         if spec.database.backup is not None:
             secrets["database_backup_password"] = None
+            secrets.update(offsite.keys(spec.database.backup.s3))
     else:
         secrets["database_owner_password"] = spec.database.external.owner_password
         secrets["database_app_password"] = spec.database.external.password

@@ -21,6 +21,7 @@ from jinja2 import (
     UndefinedError,
 )
 from jinja2.exceptions import TemplateSyntaxError
+from msgspec import to_builtins
 
 from stacks import summary
 from stacks.errors import CrmError
@@ -85,6 +86,9 @@ class Renderer:
         if plan.database.backup is not None:
             for name in ("backup.sh", "restore.sh", "rows.sql"):
                 files[f"backup/{name}"] = render(f"backup/{name}.j2", database=plan.database)
+            if offsite := plan.database.backup.offsite:
+                settings = to_builtins(offsite.file)
+                files["backup/offsite.json"] = render("backup/offsite.json.j2", settings=settings)
         if not plan.cache.external:
             files["redis/start.sh"] = render("redis/start.sh.j2", cache=plan.cache)
             for node in plan.cache.nodes:

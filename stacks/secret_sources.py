@@ -10,7 +10,7 @@ from pathlib import Path
 import pulumi
 from msgspec import UNSET
 
-from stacks import certificates, database_tls
+from stacks import certificates, database_tls, offsite
 from stacks.balancing import CERTIFICATE_SECRETS, TlsPlan
 from stacks.errors import CrmError
 from stacks.manifests import PULL_SECRET
@@ -34,7 +34,16 @@ def of(plan: Plan) -> dict[str, pulumi.Output[str]]:
     }
     if plan.target == "kubernetes" and plan.kubernetes.pull_secret is not None:
         found[PULL_SECRET] = _registries(plan.kubernetes.pull_secret)
-    return {**found, **_certificate(plan.edge.tls), **_authority(plan.database.tls.authority)}
+    backup = plan.database.backup
+    bucket = backup.offsite.authority if backup and backup.offsite else None
+    return {
+        **found,
+        **_certificate(plan.edge.tls),
+        **_authority(
+            database_tls.AUTHORITY, "database.external.ca_certificate", plan.database.tls.authority
+        ),
+        **_authority(offsite.AUTHORITY, "database.backup.s3.ca_certificate", bucket),
+    }
 
 
 def resolve(name: str, reference: SecretReference) -> pulumi.Output[str]:
@@ -83,14 +92,16 @@ def _certificate(tls: TlsPlan | None) -> dict[str, pulumi.Output[str]]:
     }
 
 
-def _authority(reference: SecretReference | None) -> dict[str, pulumi.Output[str]]:
-    """The authority of a database that is not the stack's, once it is known to be one."""
+def _authority(
+    name: str, key: str, reference: SecretReference | None
+) -> dict[str, pulumi.Output[str]]:
+    """The authority of what is not the stack's, as the secret ``name``, once it is known to be
+    one."""
     if reference is None:
         return {}
-    key = "database.external.ca_certificate"
     text, place = _read(key, reference)
     certificates.check_authority(text, f"crm:{key}: {place}", datetime.now(UTC))
-    return {database_tls.AUTHORITY: pulumi.Output.secret(f"{text.strip()}\n")}
+    return {name: pulumi.Output.secret(f"{text.strip()}\n")}
 
 
 def _read(name: str, reference: SecretReference) -> tuple[str, str]:

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, UnsetType, field
 
+from stacks.spec_backup import S3
 from stacks.spec_edge import Balance, Edge, Part, SecretReference
 from stacks.spec_orders import OWN_TABLES, KeptTable, Orders
 from stacks.spec_policies import CostCentre, Policies
@@ -136,6 +137,8 @@ class Backup(Part, frozen=True):
     folder: Folder | None = None
     """Where on this machine they are, such as on another disk; a volume of Docker's when not
     given."""
+    s3: S3 | None = None
+    """A copy of all of it in another place."""
 
 
 class Database(Part, frozen=True):
@@ -273,6 +276,12 @@ class StackSpec(Part, frozen=True):
             raise ValueError(
                 "`database.backup.folder` is one of a single machine; leave it out, and choose "
                 "where volumes are with kubernetes.storage_class"
+            )
+        bucket = self.database.backup.s3 if self.database.backup else None
+        if self.policies.production and bucket and (bucket.endpoint or "").startswith("http:"):
+            raise ValueError(
+                "`database.backup.s3.endpoint` is not encrypted, and the stack is in production; "
+                "write one that begins with https://"
             )
         if self.target == "kubernetes" and self.edge.tls and self.kubernetes.expose == "ingress":
             raise ValueError(

@@ -23,12 +23,12 @@ ServiceName = Annotated[
     Meta(
         # Not a name something else of the platform has, and none that ends as those do that are
         # made of it.
-        pattern=r"\A(?!(app|backup|cache|database|drill|edge|job|partitions|restore|schema|switch)\Z)"
+        pattern=r"\A(?!(app|backup|cache|database|drill|edge|job|offsite|partitions|restore|schema|switch)\Z)"
         r"(?!.*-(autoscaler|disruptions|endpoint|files|followed|ingress|network|next|outside|secrets|service)"
         r"\Z)[a-z]([a-z0-9-]{0,18}[a-z])?\Z",
         description="lower-case letters, digits and dashes, a letter first and last, 20 at most; "
-        "not app, backup, cache, database, drill, edge, job, partitions, restore, schema or "
-        "switch, nor with an ending such as -files",
+        "not app, backup, cache, database, drill, edge, job, offsite, partitions, restore, schema "
+        "or switch, nor with an ending such as -files",
         examples=["orders"],
     ),
 ]
@@ -46,6 +46,38 @@ HostName = Annotated[
         pattern=r"\A[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?\Z",
         description="a host name or IPv4 address",
         examples=["db.internal.example.com"],
+    ),
+]
+BucketName = Annotated[
+    str,
+    Meta(
+        pattern=r"\A[a-z0-9]([a-z0-9.-]{1,61})[a-z0-9]\Z",
+        description="3 to 63 lower-case letters, digits, dashes and dots",
+        examples=["crm-backups"],
+    ),
+]
+KeyPrefix = Annotated[
+    str,
+    Meta(
+        pattern=r"\A(?=.{1,200}\Z)[A-Za-z0-9_-][A-Za-z0-9_.-]*(/[A-Za-z0-9_-][A-Za-z0-9_.-]*)*\Z",
+        description="letters, digits, `_`, `-` and `.`, parts divided by a slash, none at its ends",
+        examples=["crm/sales"],
+    ),
+]
+StorageUrl = Annotated[
+    str,
+    Meta(
+        pattern=r"\Ahttps?://[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?(:[0-9]{1,5})?\Z",
+        description="https:// and a host, perhaps a port, and no path (http:// is not encrypted)",
+        examples=["https://s3.example.com:9000"],
+    ),
+]
+Region = Annotated[
+    str,
+    Meta(
+        pattern=r"\A[a-z0-9]([a-z0-9-]{0,62})\Z",
+        description="lower-case letters, digits and dashes",
+        examples=["eu-central-1"],
     ),
 ]
 HeaderName = Annotated[

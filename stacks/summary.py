@@ -5,6 +5,7 @@ Where an autoscaler decides, sums are those of the most replicas there may be.
 
 from __future__ import annotations
 
+from stacks.offsite import OFFSITE_CPUS, OFFSITE_MIB
 from stacks.partitions import KEEPER_CPUS, KEEPER_MIB, Kept
 from stacks.plan import Plan, connection_budget
 from stacks.services import ScalePlan, ServicePlan
@@ -68,6 +69,9 @@ def sizes(plan: Plan) -> str:
         rows.append(("partitions", "their keeper", 1, KEEPER_CPUS, KEEPER_MIB))
     if backup := database.backup:
         rows.append(("backup", "mysqldump", len(backup.instances), backup.cpus, backup.memory_mib))
+        if copies := backup.offsite:
+            size = (OFFSITE_CPUS, OFFSITE_MIB)
+            rows.append(("offsite", "copies to a bucket", len(copies.instances), *size))
     if not cache.external:
         rows.append(
             ("cache", f"Redis ({cache.mode})", len(cache.nodes), cache.cpus, cache.memory_mib)
@@ -176,10 +180,17 @@ def _backups(plan: Plan) -> list[str]:
     backup = plan.database.backup
     if backup is None:
         return []
-    return [
+    lines = [
         f"| backups | of each shard every {backup.every_seconds // 3600} h, {backup.keep} kept, "
         "binary logs as they are written |"
     ]
+    if backup.offsite:
+        file = backup.offsite.file
+        lines.append(
+            f"| their copies | in the bucket {file.bucket} of {file.endpoint or file.region}, "
+            f"under {file.prefix}/; binary logs every {file.every_seconds} s |"
+        )
+    return lines
 
 
 def _size(cpus: float, memory_mib: int) -> str:

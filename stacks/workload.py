@@ -56,12 +56,15 @@ class Reload(Struct, frozen=True, kw_only=True):
 class Data(Struct, frozen=True, kw_only=True):
     """A volume at ``/data``. ``protect`` keeps it when the stack is destroyed; ``size_gib`` is
     asked for where volumes have a size. ``folder`` is where on the machine it is, if not anywhere.
+    ``shared`` says that another workload has it too; that one says whose it is by ``of``.
     """
 
     name: str
     protect: bool
     size_gib: int = 1
     folder: str | None = None
+    shared: bool = False
+    of: str | None = None
 
 
 class Scale(Struct, frozen=True, kw_only=True):

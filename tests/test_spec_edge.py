@@ -191,8 +191,8 @@ def test_prefix_that_is_no_plain_path_is_refused(prefix: str) -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        *("app", "backup", "cache", "database", "drill", "edge", "job", "partitions"),
-        *("restore", "schema", "switch"),
+        *("app", "backup", "cache", "database", "drill", "edge", "job", "offsite"),
+        *("partitions", "restore", "schema", "switch"),
         *(
             "orders-files",
             "orders-next",
@@ -216,7 +216,10 @@ def test_service_whose_name_is_taken_or_no_name_is_refused(name: str) -> None:
     }
     message = refusal(config)
     assert f"{name!r} is not allowed as a name; write lower-case letters, digits and" in message
-    taken = "app, backup, cache, database, drill, edge, job, partitions, restore, schema or switch"
+    taken = (
+        "app, backup, cache, database, drill, edge, job, offsite, partitions, restore, schema or "
+        "switch"
+    )
     assert f"not {taken}, nor with" in message
 
 

@@ -46,6 +46,18 @@ VARIANTS: dict[str, dict[str, Any]] = {
         }
     },
     "backup": {"database": {"shards": 2, "backup": {}}},
+    "offsite": {
+        "database": {
+            "shards": 2,
+            "backup": {
+                "s3": {
+                    "bucket": "crm-backups",
+                    "access_key_id": SECRET,
+                    "secret_access_key": SECRET,
+                }
+            },
+        }
+    },
     "archive_files": {
         "database": {
             "backup": {"folder": "/srv/backups"},

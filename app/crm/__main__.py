@@ -1,4 +1,4 @@
-"""``python3 -m crm serve``, ``schema`` and ``partitions plan|apply|keep``."""
+"""``python3 -m crm serve``, ``schema``, ``partitions plan|apply|keep`` and ``offsite``."""
 
 import argparse
 import os
@@ -12,6 +12,7 @@ def main() -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("serve", help="serve the application")
     commands.add_parser("schema", help="make the tables")
+    commands.add_parser("offsite", help="copy a shard's backups to a bucket")
     partitions = commands.add_parser("partitions", help="look after range partitions")
     partitions.add_argument("action", choices=("plan", "apply", "keep"))
     partitions.add_argument("--yes", action="store_true", help="also what waits for it")
@@ -21,6 +22,10 @@ def main() -> int:
             from crm import serve
 
             serve.main(os.environ)
+        elif options.command == "offsite":
+            from crm import offsite
+
+            offsite.main(os.environ)
         elif options.command == "partitions" and options.action == "keep":
             from crm import partition_keeper
 

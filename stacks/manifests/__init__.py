@@ -126,6 +126,7 @@ def _of_instance(
     if instance.data is not None:
         data = f"{instance.data.name}-data"
         needs = (*needs, data)
+    if instance.data is not None and instance.data.of is None:
         yield Manifest(
             key=data,
             object=_claim(plan, workload, instance, data, instance.data.size_gib),

@@ -18,13 +18,16 @@ from stacks.manifests.common import (
     selector,
 )
 from stacks.plan import Plan
-from stacks.workload import DATA_PATH, FILES_PATH, Health, Instance, Workload
+from stacks.workload import DATA_PATH, FILES_PATH, STACK_LABEL, Health, Instance, Workload
 
 _FILE_MODE = 0o440
 """Read by the group alone, which is the pod's ``fsGroup``."""
 
 _DISK_REQUEST_MIB, _DISK_LIMIT_MIB = 64, 256
 """Nothing writes to the node's disk but logs: five files of 10 MiB by the kubelet's default."""
+
+_VOLUME_LABEL = "crm.volume"
+"""Of pods that share a volume: which."""
 
 _ENDPOINT_SECONDS = 5
 """How long the news that a pod goes may take to every node."""
@@ -50,6 +53,19 @@ def template(plan: Plan, workload: Workload, instance: Instance, files: str) -> 
         "volumes": _volumes(workload, instance, files),
         "terminationGracePeriodSeconds": _grace_seconds(workload),
     }
+    named = labels(plan, workload, instance)
+    if instance.data is not None and instance.data.shared:
+        # A volume is of one node at a time: whichever of its pods is started again goes where the
+        # other is. The first one has but itself to go by, which a scheduler lets it.
+        named[_VOLUME_LABEL] = instance.data.name
+        whose = {STACK_LABEL: plan.stack, _VOLUME_LABEL: instance.data.name}
+        term = {
+            "topologyKey": "kubernetes.io/hostname",
+            "labelSelector": {"matchLabels": whose},
+        }
+        spec["affinity"] = {
+            "podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}
+        }
     if plan.kubernetes.pull_secret is not None:
         spec["imagePullSecrets"] = [{"name": PULL_SECRET_OBJECT}]
     if workload.reload is not None:
@@ -70,7 +86,7 @@ def template(plan: Plan, workload: Workload, instance: Instance, files: str) -> 
             }
             for place in ("kubernetes.io/hostname", "topology.kubernetes.io/zone")
         ]
-    return {"metadata": {"labels": labels(plan, workload, instance)}, "spec": spec}
+    return {"metadata": {"labels": named}, "spec": spec}
 
 
 def _pod_security(workload: Workload, instance: Instance) -> dict[str, Any]:

@@ -15,6 +15,7 @@ _ABOUT = {
     "schema": "job that makes tables, and ends",
     "partitions": "keeper of the tables' partitions",
     "backup": "backups of the database",
+    "offsite": "copies of the backups in a bucket",
     "cache": "Redis, which keeps copies of answers",
 }
 _AWAY = {
@@ -22,10 +23,11 @@ _AWAY = {
     "database": "Until each answers again, requests for its customers fail.",
     "cache": "Until it answers again, the database is asked instead.",
     "backup": "No backup is made meanwhile.",
+    "offsite": "Nothing is copied to the bucket meanwhile; it catches up.",
     "partitions": "Partitions are looked after once it is back.",
 }
 """What it means that an instance is stopped before its successor starts."""
-_HELPERS = ("backup", "cache", "partitions")
+_HELPERS = ("backup", "cache", "offsite", "partitions")
 """What requests are answered without."""
 _DATA = {"database": " Each starts again on the data it has."}
 _RUNS = ("Container", "Deployment", "StatefulSet")

@@ -172,7 +172,7 @@ class _Target:
         name = f"{instance.name if own else workload.name}-files"
         volume = self._volume(workload, name, component)
         data: pulumi.Input[str] = ""
-        if instance.data is not None:
+        if instance.data is not None and instance.data.of is None:
             data = self._volume(
                 workload,
                 f"{instance.data.name}-data",

@@ -216,11 +216,14 @@ class KubernetesPlace(Place):
                 nodes[claim] = pod["spec"]["nodeName"]
         if len(set(nodes.values())) > 1:
             mine, other = nodes[f"{self.instance}-data"], nodes[f"{self.shard}-data"]
+            pods = f"{self.instance}-0"
+            if self.plan.database.backup and self.plan.database.backup.offsite:
+                pods += f" {self.instance.replace('backup', 'offsite')}-0"
             raise CrmError(
                 f"{self.shard}: nothing was changed: {self.instance} runs on {mine},"
                 f" {self.shard} on {other}, and a restore needs both volumes on one node. Where"
                 f" volumes can move: kubectl cordon {mine}; {self._kubectl()} delete pod"
-                f" {self.instance}-0; try again; kubectl uncordon {mine}"
+                f" {pods}; try again; kubectl uncordon {mine}"
             )
         return next(iter(nodes.values()), None)
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from stacks.plan import Plan, qualified
-from stacks.tiers import app, backup, cache, database, edge
+from stacks.tiers import app, backup, cache, database, edge, offsite
 from stacks.workload import Workload
 
 
@@ -20,5 +20,6 @@ def workloads(plan: Plan, files: Mapping[str, str], app_image: str) -> list[Work
         *cache.workloads(plan, files),
         *app.workloads(plan, files, app_image),
         *backup.workloads(plan, files),
+        *offsite.workloads(plan, files, app_image),
         *edge.workloads(plan, files),
     ]

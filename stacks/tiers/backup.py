@@ -10,7 +10,7 @@ BACKUPS_PATH = "/backup"
 
 _SCRIPTS = ("backup.sh", "rows.sql")
 
-_UID = 10002
+UID = 10002
 """The servers' own: one that is restored reads what this one wrote."""
 
 _CLIENTS_MIB = 128
@@ -28,7 +28,7 @@ def workloads(plan: Plan, files: Mapping[str, str]) -> list[Workload]:
             tier="database",
             image=database.image,
             command=("bash", "/etc/crm/backup.sh"),
-            uid=_UID,
+            uid=UID,
             cpus=backup.cpus,
             memory_mib=backup.memory_mib,
             instances=tuple(
@@ -36,7 +36,13 @@ def workloads(plan: Plan, files: Mapping[str, str]) -> list[Workload]:
                     name=name,
                     host=name,
                     env={"CRM_SHARD": shard.name, "CRM_HOST": shard.host},
-                    data=Data(name=name, protect=True, size_gib=backup.storage_gib, folder=folder),
+                    data=Data(
+                        name=name,
+                        protect=True,
+                        size_gib=backup.storage_gib,
+                        folder=folder,
+                        shared=backup.offsite is not None,
+                    ),
                 )
                 for name, shard, folder in zip(
                     backup.instances, database.shards, backup.folders, strict=True
@@ -77,7 +83,7 @@ def restorer(
         tier="database",
         image=plan.database.image,
         command=tuple(command),
-        uid=_UID,
+        uid=UID,
         cpus=plan.database.cpus,
         memory_mib=plan.database.memory_mib + _CLIENTS_MIB,
         instances=(Instance(name=name, host=name),),

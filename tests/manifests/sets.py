@@ -56,6 +56,18 @@ VARIANTS: dict[str, dict[str, Any]] = {
         }
     },
     "backup": {"database": {"shards": 2, "backup": {}}},
+    "offsite": {
+        "database": {
+            "shards": 2,
+            "backup": {
+                "s3": {
+                    "bucket": "crm-backups",
+                    "access_key_id": SECRET,
+                    "secret_access_key": SECRET,
+                }
+            },
+        }
+    },
     "scheduled": {},
 }
 """Beside the shipped stacks. In ``scheduled`` the schema job is one that runs every night."""
