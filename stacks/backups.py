@@ -99,7 +99,8 @@ def restore(stack: str, to: str, shard: str | None, *, yes: bool, as_json: bool)
         made = place.rebuild(backup.taken, stop, in_place=True)
         if made.problem:
             raise CrmError(f"{place.shard}: nothing was changed: {made.problem}")
-        _say(f"{place.shard}: restored beside what runs, in {made.seconds} s")
+        ends = "" if made.event is None else f"; its logs end at {_text(made.event)}"
+        _say(f"{place.shard}: restored beside what runs, in {made.seconds} s{ends}")
     for place, _ in chosen:
         place.switch(kept)
         _say(

@@ -150,18 +150,6 @@ def test_summary_counts_it_in() -> None:
     assert "| backups | of each shard every 24 h, 7 kept, binary logs as they are written |" in page
 
 
-@pytest.mark.parametrize("script", ["backup.sh", "restore.sh"])
-def test_script_is_bash(script: str) -> None:
-    text = render.Renderer().tree(planned({}))[f"backup/{script}"]
-    checked = subprocess.run(
-        ["bash", "-n"], input=text, capture_output=True, text=True, check=False, timeout=30
-    )
-    assert checked.returncode == 0, checked.stderr
-    # No password is ever on a command line.
-    assert "--password" not in text
-    assert "MYSQL_PWD" not in text
-
-
 def test_cluster_keeps_each_in_a_claim_and_lets_it_reach_the_shards() -> None:
     config = {"target": "kubernetes", "database": {"shards": 2, "backup": {"storage_gib": 5}}}
     of = plan.make("dev", stack_file.parse(config, "dev"))
@@ -289,15 +277,6 @@ def test_archive_is_behind_its_own_server_only() -> None:
     assert backups._behind(End("uuid", "binlog.000002", 500, 500), backup) == 0
     assert backups._behind(End("uuid", "binlog.000002", 500, 158), backup) == 342
     assert backups._behind(End("another", "binlog.000001", 500, 158), backup) is None
-
-
-def test_server_that_is_away_is_told_and_not_taken_for_an_answer() -> None:
-    script = render.Renderer().tree(planned({}))["backup/backup.sh"]
-    asks = script.partition("server_end() {")[2].partition("\n}\n")[0]
-    away = "set -euo pipefail; logs=/; sql() { echo gone >&2; return 1; }; server_end() {"
-    away += f"{asks}\n}}; server_end"
-    done = subprocess.run(["bash", "-c", away], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout, done.stderr) == (1, "", "gone\n")
 
 
 def test_answer_that_is_none_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:

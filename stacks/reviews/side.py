@@ -87,7 +87,7 @@ def _size(workload: Workload) -> Size:
         most=scale.max if scale else count,
         cpus=workload.cpus,
         memory_mib=workload.memory_mib,
-        storage_gib=data.size_gib if data else 0,
+        storage_gib=data.size_gib if data and data.of is None else 0,
     )
 
 
