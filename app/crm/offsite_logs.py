@@ -53,34 +53,36 @@ class Logs:
             self._send_whole(whole, there)
         for name in have:
             self._merge(name, there)
-        superfluous = names.superfluous(there)
-        for name in have:
-            self._bucket.delete(superfluous.get(name, []))
+        problems = [unread] if unread else []
         if others:
-            raise CrmError(
+            problems.insert(
+                0,
                 f"{self._bucket.where}: has another {_some(others)} than the volume, or more of "
                 "it, and it is left as it is: this server was set back to an older state, and "
-                "gives the names of its logs again. Write another crm:database.backup.s3.prefix; "
-                "what is here stays. (Where the machine lost its power instead, and the volume "
-                "the end of a log, the keeper mends it once its server is there.)"
+                "gives the names of its logs again. Write another crm:database.backup.s3.prefix: "
+                "what is here stays. (Where a machine lost its power, and the volume the end of a "
+                "log with it, this ends as soon as the keeper has fetched that log again.)",
             )
-        if unread is not None:
-            raise unread
+        superfluous = names.superfluous(there)
+        try:
+            self._bucket.delete([piece for name in have for piece in superfluous.get(name, [])])
+        except CrmError as error:
+            problems.append(str(error))
+        if problems:
+            raise CrmError("; ".join(problems))
 
-    def _others(
-        self, have: dict[str, int], there: dict[str, int]
-    ) -> tuple[list[str], CrmError | None]:
+    def _others(self, have: dict[str, int], there: dict[str, int]) -> tuple[list[str], str]:
         """The logs of which the bucket has others of the same name; and why one of the bucket's
-        could not be read."""
+        could not be read, if so."""
         found = []
-        unread = None
+        unread = ""
         for name, size in have.items():
             pieces = names.total(names.pieces(there, name))
             is_other = max(there.get(name, 0), pieces) > size
             try:
                 is_other = is_other or not self._begins_alike(name, there)
             except ArchivedError as error:
-                unread = error
+                unread = str(error)
             if is_other:
                 found.append(name)
         return found, unread
