@@ -8,15 +8,36 @@ import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
+
+from crm.offsite import OffsiteFile
 from crm.offsite_backups import Backups
 from crm.offsite_bucket import Bucket
 from crm.offsite_logs import Logs
 from crm.offsite_volume import Volume
+from stacks import plan, render, stack_file
 
 OLD = "11111111-1111-1111-1111-111111111111"
 NEW = "22222222-2222-2222-2222-222222222222"
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 DAY = 86_400
+
+
+class Clock:
+    """A copier's clock: the first of March, until it is set."""
+
+    now = NOW.timestamp()
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def settings(**changes: int) -> OffsiteFile:
+    """As the platform renders it."""
+    s3 = {"bucket": "kept", "access_key_id": {"env": "A"}, "secret_access_key": {"env": "B"}}
+    of = plan.make("dev", stack_file.parse({"database": {"backup": {"s3": s3}}}, "dev"))
+    told = render.Renderer().tree(of)["backup/offsite.json"]
+    return msgspec.json.decode(json.dumps(json.loads(told) | changes), type=OffsiteFile)
 
 
 class Keeper:

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-import msgspec
 import pytest
 from obstore.store import MemoryStore
 
 from crm import offsite, offsite_bucket, offsite_down, offsite_logs
 from crm.errors import CrmError
-from crm.offsite import Copier, OffsiteFile
+from crm.offsite import Copier
 from crm.offsite_bucket import Bucket
-from stacks import plan, render, stack_file
-from tests.app.offsite_keeper import NEW, NOW, OLD, Keeper, copy, text, tree, up
+from tests.app.offsite_keeper import NEW, NOW, OLD, Clock, Keeper, copy, settings, text, tree, up
 
 
 @pytest.fixture
@@ -300,21 +297,6 @@ def test_logs_of_a_server_that_has_no_backup_left_go(bucket: Bucket, keeper: Kee
 
 
 # --- The copier ----------------------------------------------------------------------------------
-
-
-class Clock:
-    now = NOW.timestamp()
-
-    def __call__(self) -> float:
-        return self.now
-
-
-def settings(**changes: int) -> OffsiteFile:
-    """As the platform renders it."""
-    s3 = {"bucket": "kept", "access_key_id": {"env": "A"}, "secret_access_key": {"env": "B"}}
-    of = plan.make("dev", stack_file.parse({"database": {"backup": {"s3": s3}}}, "dev"))
-    told = render.Renderer().tree(of)["backup/offsite.json"]
-    return msgspec.json.decode(json.dumps(json.loads(told) | changes), type=OffsiteFile)
 
 
 @pytest.fixture
