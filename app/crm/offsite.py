@@ -209,7 +209,7 @@ class Copier:
             path.parent.mkdir(exist_ok=True)
             _replace(path, text)
         except OSError as error:
-            problem = f"error: {path} cannot be written: {error.strerror}; copies go on"
+            problem = f"error: {path} cannot be written: {error.strerror or error}; copies go on"
         else:
             problem = ""
         if problem and problem != self._unwritten.get(path):

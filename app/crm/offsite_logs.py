@@ -63,6 +63,11 @@ class Logs:
                 "what is here stays. (Where a machine lost its power, and the volume the end of a "
                 "log with it, this ends as soon as the keeper has fetched that log again.)",
             )
+        if halves := self._halves(first, there):
+            problems.append(
+                f"{self._bucket.where}: has {_some(halves)} in part, and the volume has only what "
+                "comes after it; run crm backup, with which the keeper fetches what it lacks"
+            )
         superfluous = names.superfluous(there)
         try:
             self._bucket.delete([piece for name in have for piece in superfluous.get(name, [])])
@@ -70,6 +75,19 @@ class Logs:
             problems.append(str(error))
         if problems:
             raise CrmError("; ".join(problems))
+
+    def _halves(self, first: dict[str, str], there: dict[str, int]) -> list[str]:
+        """Logs that are only in the bucket, and in pieces, of servers that went on: what else was
+        in them nobody would miss who has them back from there."""
+        have = self._volume.logs()
+        last = _last(have)
+        return [
+            name
+            for name in names.logs(there)
+            if name not in there
+            and name not in have
+            and first.get(names.server(name), "") <= name < last.get(names.server(name), "")
+        ]
 
     def _others(self, have: dict[str, int], there: dict[str, int]) -> tuple[list[str], str]:
         """The logs of which the bucket has others of the same name; and why one of the bucket's

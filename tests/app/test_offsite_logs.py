@@ -163,6 +163,25 @@ def test_log_that_cannot_be_read_there_is_said_and_the_others_go_on(
     assert in_bucket(bucket, last) == "two and more"
 
 
+def test_half_a_log_that_the_volume_lacks_is_said_until_it_has_it(
+    bucket: Bucket, keeper: Keeper, tmp_path: Path
+) -> None:
+    keeper.backup(1, 1)
+    keeper.log(1, "one")
+    half = keeper.log(2, "tw")
+    up(bucket, keeper)
+    # The keeper's volume was lost, and its server went on.
+    other = Keeper(tmp_path / "other")
+    last = other.log(3, "three")
+    offsite_down.bring_back(bucket, other.volume, print)
+    with pytest.raises(CrmError, match=rf"has {half} in part.*run crm backup"):
+        up(bucket, other)
+    assert in_bucket(bucket, last) == "three"
+    other.log(2, "two")
+    up(bucket, other)
+    assert text(bucket, half) == "two"
+
+
 # --- Pieces --------------------------------------------------------------------------------------
 
 
@@ -187,6 +206,7 @@ def test_many_small_pieces_become_few_and_what_a_break_left_of_them_goes(
         if number % 8 < 2:
             assert in_bucket(bucket, log) == content
         most = max(most, len(pieces(bucket, log)))
+        assert max(size for name, size in bucket.sizes().items() if log in name) <= 20
     # 1200 bytes, 4 at a time.
     assert most <= 1200 / 20 + 2 * offsite_logs.MOST_SMALL
     assert len(pieces(bucket, log)) < 130
@@ -270,6 +290,10 @@ def test_key_that_may_not_remove_is_said_and_keeps_no_log_back(
         with pytest.raises(CrmError, match="AccessDenied"):
             logs.copy()
     assert {log: in_bucket(bucket, log) for log in written} == written
+    set_back = keeper.log(2, "log")
+    with pytest.raises(CrmError, match=rf"another {set_back} .*was set back.*AccessDenied"):
+        logs.copy()
+    keeper.log(2, "log 2")
     asked.may_delete = True
     logs.copy()
     assert len(bucket.sizes()) == 4, "three whole, and the piece of the one that grows"
