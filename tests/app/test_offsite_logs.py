@@ -3,6 +3,7 @@ and what comes back."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -123,8 +124,9 @@ def test_server_that_was_set_back_is_refused_and_nothing_is_mixed(
     if not is_known:
         logs = Logs(bucket, keeper.volume)
     for _ in range(2):
-        with pytest.raises(CrmError, match=SET_BACK.format(f"{whole}, {growing}")):
+        with pytest.raises(CrmError, match=SET_BACK.format(f"{whole}, {growing}")) as caught:
             logs.copy()
+        assert "in part" not in str(caught.value)
     after = {name: text(bucket, name) for name in bucket.sizes()}
     assert {name: after[name] for name in objects} == objects
     assert set(after) - set(objects) == {names.piece(other, 0)}
@@ -180,6 +182,22 @@ def test_half_a_log_that_the_volume_lacks_is_said_until_it_has_it(
     other.log(2, "two")
     up(bucket, other)
     assert text(bucket, half) == "two"
+
+
+def test_logs_that_the_volume_lacks_and_nobody_misses_are_no_matter(
+    bucket: Bucket, keeper: Keeper, tmp_path: Path
+) -> None:
+    keeper.backup(1, 2)
+    keeper.backup(2, 1, NEW)
+    whole, half = keeper.log(2, "whole"), keeper.log(3, "the last of its server", NEW)
+    keeper.log(3, "x")
+    up(bucket, keeper)
+    before_the_first = names.piece(whole.replace("02", "01"), 0)
+    bucket.put(before_the_first, b"x", hashlib.sha256(b"x").hexdigest())
+    other = Keeper(tmp_path / "other")
+    other.log(3, "x, and more")
+    up(bucket, other)
+    assert {whole, names.piece(half, 0), before_the_first} <= set(bucket.sizes())
 
 
 # --- Pieces --------------------------------------------------------------------------------------
