@@ -42,10 +42,11 @@ class Logs:
                 for name, size in self._volume.logs().items()
                 if name >= first.get(names.server(name), "")
             }
+            last = _last(have)
             others, unread = self._others(have, there)
             have = {name: size for name, size in have.items() if name not in others}
-            self._send_ends(have, there)
-            whole = self._next_whole(have, there, tried)
+            self._send_ends(have, last, there)
+            whole = self._next_whole(have, last, there, tried)
             if whole is None:
                 break
             # Before the next one: what was written while this one was sent.
@@ -121,10 +122,9 @@ class Logs:
             return True  # The keeper removed it meanwhile.
         return kept.startswith(own)
 
-    def _send_ends(self, have: dict[str, int], there: dict[str, int]) -> None:
+    def _send_ends(self, have: dict[str, int], last: dict[str, str], there: dict[str, int]) -> None:
         """As pieces: the rest of each log that has pieces or may still grow. None that comes after
         one that is missing: a restore from there would be refused, not only end earlier."""
-        last = _last(have)
         waits = set()
         for name, size in have.items():
             server = names.server(name)
@@ -151,10 +151,9 @@ class Logs:
         there[piece] = len(chunk)
 
     def _next_whole(
-        self, have: dict[str, int], there: dict[str, int], tried: set[str]
+        self, have: dict[str, int], last: dict[str, str], there: dict[str, int], tried: set[str]
     ) -> str | None:
         """The oldest log that is finished and not whole in the bucket."""
-        last = _last(have)
         return next(
             (
                 name

@@ -137,6 +137,17 @@ def test_server_that_was_set_back_is_refused_and_nothing_is_mixed(
     assert in_bucket(moved, growing) == begun("Friday 3", " rows and many more")
 
 
+def test_log_before_one_that_is_another_there_is_finished(bucket: Bucket, keeper: Keeper) -> None:
+    keeper.backup(1, 1)
+    log = keeper.log(1, "one")
+    up(bucket, keeper)
+    other = names.piece(keeper.log(2, "another"), 0)
+    bucket.put(other, b"x", hashlib.sha256(b"x").hexdigest())
+    with pytest.raises(CrmError, match="was set back"):
+        Logs(bucket, keeper.volume).copy()
+    assert [name for name in bucket.sizes() if "binlogs" in name] == [log, other]
+
+
 def test_beginning_of_each_log_is_read_once(
     bucket: Bucket, keeper: Keeper, monkeypatch: pytest.MonkeyPatch
 ) -> None:
