@@ -6,6 +6,7 @@ a backup that takes hours.
 """
 
 import os
+import re
 import signal
 import threading
 import time
@@ -18,14 +19,22 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
-from crm import offsite_bucket, offsite_copy
+from crm import offsite_bucket, offsite_down
+from crm import offsite_names as names
 from crm.errors import CrmError
+from crm.offsite_backups import Backups
 from crm.offsite_bucket import Bucket
-from crm.offsite_copy import Volume
+from crm.offsite_logs import Logs
+from crm.offsite_volume import Volume
 from crm.settings import Secrets
 
 LOOK_SECONDS = 1.0
 """How often it is asked whether there is a new backup, or another log was begun."""
+
+AGAIN_SECONDS = 60
+"""After a start, what was overdue before gets this time, and no more."""
+
+_LAST = "crm_offsite_last_success_timestamp_seconds"
 
 Seconds = Annotated[int, Meta(ge=1)]
 
@@ -73,14 +82,21 @@ class Copier:
         self._state = state
         self._clock = clock
         self._lock = threading.Lock()
+        self._logs = Logs(bucket, volume)
+        self._backups = Backups(bucket, volume, self.say, clock)
         self._success: dict[str, float] = {}
         self._problems: dict[str, str] = {}
+        self._unwritten: dict[Path, str] = {}
         self._held = {"backups": 0, "bytes": 0}
-        began = clock()
-        self._overdue = {
-            "binlogs": began + file.overdue_seconds,
-            "backups": began + file.backups_overdue_seconds,
+        self._lasts = {
+            "binlogs": file.overdue_seconds,
+            "backups": file.backups_overdue_seconds,
         }
+        began = clock()
+        self._overdue = {what: began + lasts for what, lasts in self._lasts.items()}
+        # Of another bucket, it says nothing of this one.
+        if self.is_joined:
+            self._read_metrics(began)
         self._write_state()
 
     @property
@@ -97,27 +113,18 @@ class Copier:
 
     def join(self) -> None:
         """Bring back what the volume lacks, once for each volume and bucket."""
-        offsite_copy.bring_back(self._bucket, self._volume, self.say)
+        offsite_down.bring_back(self._bucket, self._volume, self.say)
         self._joined.parent.mkdir(parents=True, exist_ok=True)
-        new = self._joined.with_name("joined.new")
-        new.write_text(self._bucket.where, encoding="utf-8")
-        new.replace(self._joined)
+        _replace(self._joined, self._bucket.where)
 
     def copy_logs(self) -> None:
         """One round over the logs."""
-        offsite_copy.copy_logs(self._bucket, self._volume)
+        self._logs.copy()
 
     def copy_backups(self) -> None:
         """One round over the backups, and what is kept too long."""
-        offsite_copy.copy_backups(self._bucket, self._volume, self.say)
-        now = datetime.fromtimestamp(self._clock(), UTC)
-        for name in offsite_copy.prune(
-            self._bucket, self._volume, self._file.keep, self._file.keep_seconds, now
-        ):
-            self.say(f"{name} is no longer kept in the bucket")
-        there = self._bucket.sizes()
-        whole = sum(name.endswith(f"/{offsite_copy.SUMS}") for name in there)
-        self._held = {"backups": whole, "bytes": sum(there.values())}
+        there = self._backups.copy(self._file.keep, self._file.keep_seconds)
+        self._held = {"backups": len(names.backups(there)), "bytes": sum(there.values())}
 
     def attempt(self, what: str, work: Callable[[], None]) -> bool:
         """Do ``work``, which is a part of ``what`` (binlogs or backups); whether it succeeded. A
@@ -143,14 +150,10 @@ class Copier:
 
     def succeeded(self, what: str) -> None:
         """Note that the bucket has all of ``what`` there was a moment ago."""
-        lasts = {
-            "binlogs": self._file.overdue_seconds,
-            "backups": self._file.backups_overdue_seconds,
-        }
         with self._lock:
             now = self._clock()
             self._success[what] = now
-            self._overdue[what] = now + lasts[what]
+            self._overdue[what] = now + self._lasts[what]
             self._write_state()
             self._write_metrics()
 
@@ -160,16 +163,19 @@ class Copier:
 
     def _write_state(self) -> None:
         problems = dict.fromkeys(filter(None, self._problems.values()))
-        _replace(self._state / "problem", "\n".join(problems) or "no round has ended in time")
-        _replace(self._state / "overdue", str(int(min(self._overdue.values()))))
+        self._write(self._state / "problem", "\n".join(problems) or "no round has ended in time")
+        self._write(self._state / "overdue", str(int(min(self._overdue.values()))))
+
+    @property
+    def _metrics(self) -> Path:
+        return self._volume.root / "metrics" / "offsite.prom"
 
     def _write_metrics(self) -> None:
         """In the form of node-exporter's textfile collector, beside the keeper's own."""
         shard = f'shard="{self._shard}"'
-        last = "crm_offsite_last_success_timestamp_seconds"
         lines = [
-            f"# TYPE {last} gauge",
-            *(f'{last}{{{shard},of="{w}"}} {int(t)}' for w, t in sorted(self._success.items())),
+            f"# TYPE {_LAST} gauge",
+            *(f'{_LAST}{{{shard},of="{w}"}} {int(t)}' for w, t in sorted(self._success.items())),
             *(
                 line
                 for name, value in self._held.items()
@@ -179,9 +185,36 @@ class Copier:
                 )
             ),
         ]
-        folder = self._volume.root / "metrics"
-        folder.mkdir(exist_ok=True)
-        _replace(folder / "offsite.prom", "\n".join([*lines, ""]))
+        self._write(self._metrics, "\n".join([*lines, ""]))
+
+    def _read_metrics(self, now: float) -> None:
+        """Go on from what was written before this start, which must not hide a failure."""
+        try:
+            text = self._metrics.read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return
+        for what, lasts in self._lasts.items():
+            if found := re.search(rf'^{_LAST}{{.*of="{what}"}} (\d+)$', text, re.MULTILINE):
+                success = min(float(found[1]), now)
+                self._success[what] = success
+                self._overdue[what] = max(success + lasts, now + min(lasts, AGAIN_SECONDS))
+        for name in self._held:
+            if found := re.search(rf"^crm_offsite_{name}{{.*}} (\d+)$", text, re.MULTILINE):
+                self._held[name] = int(found[1])
+
+    def _write(self, path: Path, text: str) -> None:
+        """Put ``text`` there so that nobody reads half of it. Where that fails, as on a full
+        volume, it is said once: copies go on."""
+        try:
+            path.parent.mkdir(exist_ok=True)
+            _replace(path, text)
+        except OSError as error:
+            problem = f"error: {path} cannot be written: {error.strerror or error}; copies go on"
+        else:
+            problem = ""
+        if problem and problem != self._unwritten.get(path):
+            self.say(problem)
+        self._unwritten[path] = problem
 
 
 def run(copier: Copier, volume: Volume, every: float) -> None:
@@ -190,17 +223,17 @@ def run(copier: Copier, volume: Volume, every: float) -> None:
         if not copier.attempt("backups", copier.join):
             time.sleep(every)
 
-    def names() -> tuple[list[str], list[str]]:
+    def here() -> tuple[list[str], list[str]]:
         return volume.backups(), list(volume.logs())
 
     def go_on(what: str, work: Callable[[], None]) -> None:
         while True:
-            seen = names()
+            seen = here()
             if copier.attempt(what, work):
                 copier.succeeded(what)
             due = time.monotonic() + every
             # Another backup or log is no reason to ask a server again that has just failed.
-            while time.monotonic() < due and (names() == seen or copier.has_problem(what)):
+            while time.monotonic() < due and (here() == seen or copier.has_problem(what)):
                 time.sleep(LOOK_SECONDS)
 
     def until_it_breaks(what: str, work: Callable[[], None]) -> None:

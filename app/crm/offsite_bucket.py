@@ -7,7 +7,7 @@ otherwise; an object is there whole or not at all.
 import hashlib
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,6 +33,10 @@ object is 80 GB; where a file is larger its chunks are."""
 _MOST_PARTS = 9_000
 _ANSWER = timedelta(seconds=120)
 """For one chunk either way."""
+
+
+class ArchivedError(CrmError):
+    """An object is kept where it cannot be read from at once."""
 
 
 class Bucket:
@@ -84,9 +88,9 @@ class Bucket:
             yield bytes(chunk)
 
     def delete(self, names: Sequence[str]) -> None:
-        """Remove objects, one after the other."""
+        """Remove objects, one after the other; one that is not there is none to remove."""
         for name in names:
-            with self._asked():
+            with self._asked(), suppress(NotFoundError):
                 obstore.delete(self._store, self._path(name))
 
     def _path(self, name: str) -> str:
@@ -97,7 +101,8 @@ class Bucket:
         try:
             yield
         except (BaseError, OSError) as error:
-            raise CrmError(f"{self.where}: {_why(error)}") from None
+            kind = ArchivedError if _code(error) == "InvalidObjectState" else CrmError
+            raise kind(f"{self.where}: {_why(error)}") from None
 
 
 def s3(
@@ -138,12 +143,23 @@ def s3(
     )
 
 
+def _code(error: Exception) -> str:
+    """S3's word for what is wrong, if there is one in the answer."""
+    found = re.search(r"<Code>(\w+)</Code>", str(error))
+    return found[1] if found else ""
+
+
 def _why(error: Exception) -> str:
     """Why a server could not be asked. What it answered is not shown in whole: it repeats parts of
     the request."""
     text = str(error)
-    found = re.search(r"<Code>(\w+)</Code>", text)
-    code = found[1] if found else ""
+    code = _code(error)
+    # Refused with 403 as well, and it is not for the key.
+    if code == "InvalidObjectState":
+        return (
+            "an object is in an archive class, and cannot be read there; restore it to one that "
+            "is read at once, and have no rule of the bucket move what is under the prefix"
+        )
     # What lists objects has no error of its own for it.
     if isinstance(error, PermissionDeniedError | UnauthenticatedError) or "403 Forbidden" in text:
         return (

@@ -3,63 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 import subprocess
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 
-import msgspec
 import pytest
 from obstore.store import MemoryStore
 
-from crm import offsite, offsite_bucket, offsite_copy
+from crm import offsite, offsite_bucket, offsite_down, offsite_logs
 from crm.errors import CrmError
-from crm.offsite import Copier, OffsiteFile
+from crm.offsite import Copier
 from crm.offsite_bucket import Bucket
-from crm.offsite_copy import Volume
-from stacks import plan, render, stack_file
-
-OLD = "11111111-1111-1111-1111-111111111111"
-NEW = "22222222-2222-2222-2222-222222222222"
-NOW = datetime(2026, 3, 1, tzinfo=UTC)
-DAY = 86_400
-
-
-class Keeper:
-    """A volume as the keeper of backups fills it."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.volume = Volume(root)
-        root.mkdir()
-
-    def backup(self, day: int, log: int, server: str = OLD) -> str:
-        """A whole backup of that day of February, which goes on in the log of that number."""
-        name = f"2026-02-{day:02}T00:00:00Z"
-        folder = self.root / "backups" / name
-        folder.mkdir(parents=True)
-        manifest = {"server_uuid": server, "binlog": f"binlog.{log:06}", "position": 4}
-        files = {
-            "dump.sql.gz": f"rows of {name}",
-            "rows.tsv": "a\tb\n",
-            "manifest.json": json.dumps(manifest),
-        }
-        for file, text in files.items():
-            (folder / file).write_text(text)
-        sums = [f"{hashlib.sha256(t.encode()).hexdigest()}  {f}\n" for f, t in files.items()]
-        (folder / "SHA256SUMS").write_text("".join(sums))
-        return name
-
-    def log(self, number: int, text: str, server: str = OLD) -> str:
-        path = self.root / "binlogs" / server / f"binlog.{number:06}"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-        return path.relative_to(self.root).as_posix()
-
-    def remove(self, name: str) -> None:
-        shutil.rmtree(self.root / "backups" / name)
+from tests.app.offsite_keeper import NEW, NOW, OLD, Clock, Keeper, copy, settings, text, tree, up
 
 
 @pytest.fixture
@@ -70,29 +26,6 @@ def bucket() -> Bucket:
 @pytest.fixture
 def keeper(tmp_path: Path) -> Keeper:
     return Keeper(tmp_path / "data")
-
-
-def up(bucket: Bucket, keeper: Keeper) -> None:
-    offsite_copy.copy_logs(bucket, keeper.volume)
-    offsite_copy.copy_backups(bucket, keeper.volume, print)
-
-
-def prune(bucket: Bucket, keeper: Keeper, keep: int = 2) -> list[str]:
-    return offsite_copy.prune(bucket, keeper.volume, keep, keep * DAY, NOW)
-
-
-def text(bucket: Bucket, name: str) -> str:
-    return b"".join(bucket.chunks(name, bucket.sizes()[name])).decode()
-
-
-def tree(root: Path) -> dict[str, bytes]:
-    """What the keeper knows of: its two folders."""
-    return {
-        path.relative_to(root).as_posix(): path.read_bytes()
-        for folder in ("backups", "binlogs")
-        for path in (root / folder).rglob("*")
-        if path.is_file()
-    }
 
 
 # --- Up ------------------------------------------------------------------------------------------
@@ -138,18 +71,18 @@ def test_sums_go_last_so_that_a_copy_that_broke_off_is_no_backup(
         up(bucket, keeper)
     assert bucket.sizes()
     other = Keeper(tmp_path / "other")
-    offsite_copy.bring_back(bucket, other.volume, print)
+    offsite_down.bring_back(bucket, other.volume, print)
     assert tree(other.root) == {}
     bucket.put = put  # type: ignore[method-assign]
     up(bucket, keeper)
-    offsite_copy.bring_back(bucket, other.volume, print)
+    offsite_down.bring_back(bucket, other.volume, print)
     assert tree(other.root) == tree(keeper.root)
 
 
 def test_log_that_grows_is_copied_in_pieces_and_whole_once_it_is_finished(
     bucket: Bucket, keeper: Keeper, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(offsite_copy, "CHUNK", 4)
+    monkeypatch.setattr(offsite_logs, "CHUNK", 4)
     keeper.backup(1, 1)
     log = keeper.log(1, "abc")
     up(bucket, keeper)
@@ -164,28 +97,13 @@ def test_log_that_grows_is_copied_in_pieces_and_whole_once_it_is_finished(
     assert text(bucket, log) == "abcdefghijk"
 
 
-def test_shorter_log_never_takes_the_place_of_a_longer_one(bucket: Bucket, keeper: Keeper) -> None:
-    keeper.backup(1, 1)
-    finished, growing = keeper.log(1, "all of it"), keeper.log(2, "much of it")
-    up(bucket, keeper)
-    before = bucket.sizes()
-    keeper.log(1, "all")
-    keeper.log(2, "much")
-    up(bucket, keeper)
-    assert bucket.sizes() == before
-    keeper.log(3, "x")
-    up(bucket, keeper)
-    assert text(bucket, finished) == "all of it"
-    assert text(bucket, f"{growing}.from-{0:015}") == "much of it"
-
-
 def test_damaged_backup_is_not_copied_and_keeps_back_no_other(
     bucket: Bucket, keeper: Keeper
 ) -> None:
     good, bad = keeper.backup(1, 1), keeper.backup(2, 1)
     (keeper.root / "backups" / bad / "dump.sql.gz").write_text("other rows")
     with pytest.raises(CrmError, match=rf"damaged, and not copied: {bad}/dump\.sql\.gz: "):
-        offsite_copy.copy_backups(bucket, keeper.volume, print)
+        copy(bucket, keeper)
     whole = {name.split("/")[1] for name in bucket.sizes() if name.endswith("SHA256SUMS")}
     assert whole == {good}
 
@@ -210,7 +128,7 @@ def test_all_comes_back_to_an_empty_volume_as_it_was(
     keeper.log(3, "three and more")
     up(bucket, keeper)
     other = Keeper(tmp_path / "other")
-    offsite_copy.bring_back(bucket, other.volume, print)
+    offsite_down.bring_back(bucket, other.volume, print)
     assert tree(other.root) == tree(keeper.root)
     sums = ["sha256sum", "--check", "--strict", "--status", "SHA256SUMS"]
     for folder in (other.root / "backups").iterdir():
@@ -228,7 +146,7 @@ def test_what_the_volume_has_stays_as_it_is(bucket: Bucket, keeper: Keeper, tmp_
     log = other.log(1, "its own", NEW)
     known = other.log(1, "one, and longer")
     before = tree(other.root)
-    offsite_copy.bring_back(bucket, other.volume, print)
+    offsite_down.bring_back(bucket, other.volume, print)
     after = tree(other.root)
     assert {name: after[name] for name in before} == before
     assert {own, log, known} and set(after) > set(before)
@@ -242,7 +160,7 @@ def test_backup_damaged_in_the_bucket_is_left_there_and_the_others_come(
     up(bucket, keeper)
     bucket.put(f"backups/{bad}/rows.tsv", b"x", hashlib.sha256(b"x").hexdigest())
     other = Keeper(tmp_path / "other")
-    offsite_copy.bring_back(bucket, other.volume, print)
+    offsite_down.bring_back(bucket, other.volume, print)
     assert other.volume.backups() == [good]
     assert other.volume.logs() == keeper.volume.logs()
     assert f"{bad}/rows.tsv: its SHA-256 is not the one" in capsys.readouterr().out
@@ -258,10 +176,10 @@ def test_nothing_is_sent_to_a_volume_that_has_no_room_for_all_of_it(
     usage = shutil.disk_usage(tmp_path)._replace(free=sum(bucket.sizes().values()) - 1)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     with pytest.raises(CrmError, match="0 MiB are to come back, and the volume has 0 MiB free"):
-        offsite_copy.bring_back(bucket, other.volume, print)
+        offsite_down.bring_back(bucket, other.volume, print)
     assert tree(other.root) == {}
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=usage.free + 1))
-    offsite_copy.bring_back(bucket, other.volume, print)
+    offsite_down.bring_back(bucket, other.volume, print)
     assert tree(other.root) == tree(keeper.root)
 
 
@@ -281,10 +199,10 @@ def test_what_broke_off_on_its_way_back_leaves_nothing_and_is_begun_again(
 
     bucket.chunks = breaks  # type: ignore[method-assign]
     with pytest.raises(CrmError, match="cut"):
-        offsite_copy.bring_back(bucket, other.volume, print)
+        offsite_down.bring_back(bucket, other.volume, print)
     assert not [path for path in other.root.rglob("*") if path.is_file()]
     bucket.chunks = chunks  # type: ignore[method-assign]
-    offsite_copy.bring_back(bucket, other.volume, print)
+    offsite_down.bring_back(bucket, other.volume, print)
     assert other.volume.backups() == [name]
 
 
@@ -298,7 +216,7 @@ def test_log_of_which_the_first_piece_is_missing_is_no_log(
     up(bucket, keeper)
     bucket.delete([f"{log}.from-{0:015}"])
     other = Keeper(tmp_path / "other")
-    offsite_copy.bring_back(bucket, other.volume, print)
+    offsite_down.bring_back(bucket, other.volume, print)
     assert not other.volume.logs()
 
 
@@ -310,11 +228,11 @@ def test_what_the_keeper_no_longer_has_goes_by_its_own_rule(bucket: Bucket, keep
     for number in (1, 2, 3, 27, 28):
         keeper.log(number, "x")
     up(bucket, keeper)
-    assert prune(bucket, keeper) == [], "the volume has all of them"
+    assert copy(bucket, keeper) == [], "the volume has all of them"
     for name in names[:3]:
         keeper.remove(name)
     (keeper.root / "binlogs" / OLD / "binlog.000001").unlink()
-    removed = prune(bucket, keeper)
+    removed = copy(bucket, keeper)
     assert removed[:3] == [f"backups/{name}" for name in names[:3]]
     assert removed[3:] == [f"binlogs/{OLD}/binlog.{n:06}" for n in (1, 2, 3)]
     before = bucket.sizes()
@@ -327,10 +245,10 @@ def test_young_ones_and_so_many_as_are_kept_stay(bucket: Bucket, keeper: Keeper)
     up(bucket, keeper)
     for name in names[1:]:
         keeper.remove(name)
-    assert prune(bucket, keeper, keep=5) == []
+    assert copy(bucket, keeper, keep=5) == []
+    assert copy(bucket, keeper, keep=2, days=30) == []
     # Beyond the two newest, but here, or no two days old.
-    assert prune(bucket, keeper, keep=2) == [f"backups/{names[1]}", f"backups/{names[2]}"]
-    assert offsite_copy.prune(bucket, keeper.volume, 2, 30 * DAY, NOW) == []
+    assert copy(bucket, keeper, keep=2) == [f"backups/{names[1]}", f"backups/{names[2]}"]
 
 
 def test_nothing_goes_while_the_volume_is_empty(
@@ -343,7 +261,7 @@ def test_nothing_goes_while_the_volume_is_empty(
     before = bucket.sizes()
     lost = Keeper(tmp_path / "lost")
     lost.log(1, "x", NEW)
-    assert prune(bucket, lost) == []
+    assert copy(bucket, lost) == []
     assert bucket.sizes() == before
 
 
@@ -359,9 +277,9 @@ def test_new_server_of_a_lost_machine_removes_none_of_those_kept(
     lost = Keeper(tmp_path / "lost")
     lost.backup(28, 1, NEW)
     lost.log(1, "y", NEW)
-    offsite_copy.bring_back(bucket, lost.volume, print)
+    offsite_down.bring_back(bucket, lost.volume, print)
     up(bucket, lost)
-    assert prune(bucket, lost) == []
+    assert copy(bucket, lost) == []
     assert before < set(bucket.sizes())
 
 
@@ -374,26 +292,11 @@ def test_logs_of_a_server_that_has_no_backup_left_go(bucket: Bucket, keeper: Kee
     up(bucket, keeper)
     keeper.remove(gone)
     shutil.rmtree(keeper.root / "binlogs" / OLD)
-    assert prune(bucket, keeper) == [f"backups/{gone}", f"{log}.from-{0:015}"]
+    assert copy(bucket, keeper) == [f"backups/{gone}", f"{log}.from-{0:015}"]
     assert f"{kept}.from-{0:015}" in bucket.sizes()
 
 
 # --- The copier ----------------------------------------------------------------------------------
-
-
-class Clock:
-    now = NOW.timestamp()
-
-    def __call__(self) -> float:
-        return self.now
-
-
-def settings(**changes: int) -> OffsiteFile:
-    """As the platform renders it."""
-    s3 = {"bucket": "kept", "access_key_id": {"env": "A"}, "secret_access_key": {"env": "B"}}
-    of = plan.make("dev", stack_file.parse({"database": {"backup": {"s3": s3}}}, "dev"))
-    text = render.Renderer().tree(of)["backup/offsite.json"]
-    return msgspec.json.decode(json.dumps(json.loads(text) | changes), type=OffsiteFile)
 
 
 @pytest.fixture

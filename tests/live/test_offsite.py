@@ -157,9 +157,9 @@ def test_server_that_was_away_has_all_of_it_soon_after_it_is_back(
         try:
             copier.backup(second)
             copier.log.write_text("one and two")
-            until(lambda: copier.health()[0] == 1)
-            assert "does not answer: Connection refused" in copier.health()[1]
-            assert "does not answer: Connection refused" in copier.said
+            says = "does not answer: Connection refused"
+            until(lambda: copier.health()[0] == 1 and says in copier.health()[1])
+            assert says in copier.said
         finally:
             server.start()
         until(lambda: (copier.objects / "backups" / second / "SHA256SUMS").is_file())
@@ -202,6 +202,30 @@ def test_what_is_wrong_is_said_and_local_backups_stay_as_they_are(
     assert server.secret not in copier.said
     assert kept() == before
     assert not copier.objects.exists()
+
+
+def test_server_that_was_set_back_is_said_until_there_is_another_prefix(
+    server: Server, tmp_path: Path
+) -> None:
+    copier = Copier(server, tmp_path)
+    copier.backup("2026-01-01T00:00:00Z")
+    copier.log.write_text("begun on Monday")
+    piece = copier.objects / "binlogs" / UUID / f"binlog.000001.from-{0:015}"
+    with copier.running():
+        until(piece.is_file)
+        until(lambda: copier.health()[0] == 0)
+    copier.log.write_text("begun on Friday, and more")
+    with copier.running():
+        until(lambda: copier.health()[0] == 1 and "was set back" in copier.health()[1])
+    assert [path.read_text() for path in piece.parent.iterdir()] == ["begun on Monday"]
+    file = json.loads((tmp_path / "offsite.json").read_text())
+    other = f"{file['prefix']}-2"
+    (tmp_path / "offsite.json").write_text(json.dumps(file | {"prefix": other}))
+    with copier.running():
+        moved = server.objects / other / piece.relative_to(server.objects / file["prefix"])
+        until(moved.is_file)
+        until(lambda: copier.health()[0] == 0)
+    assert moved.read_text() == "begun on Friday, and more"
 
 
 # --- A stack -------------------------------------------------------------------------------------
