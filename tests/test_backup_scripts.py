@@ -11,8 +11,10 @@ from stacks import plan, render, stack_file
 
 
 def script(name: str) -> str:
-    """``name`` as it is rendered for a stack with backups."""
-    config: dict[str, object] = {"database": {"backup": {}}}
+    """``name`` as it is rendered for a stack with backups and copies of them."""
+    key = {"env": "CRM_S3"}
+    bucket = {"bucket": "crm", "access_key_id": key, "secret_access_key": key}
+    config: dict[str, object] = {"database": {"backup": {"s3": bucket}}}
     return render.Renderer().tree(plan.make("dev", stack_file.parse(config, "dev")))[
         f"backup/{name}"
     ]
