@@ -20,6 +20,7 @@ from msgspec import Struct
 from pymysql.cursors import SSCursor
 
 from crm.errors import CrmError
+from crm.files import sha256_of, sync
 
 # The keeper's own volume.
 FOLDER = Path("/data")
@@ -104,14 +105,12 @@ def _write(cursor: Any, path: Path, table: str, columns: dict[str, str], there: 
             os.fsync(file.fileno())
         read_back(new)  # its last line says what the server counted
         checksum = _checksum(path)
-        checksum.write_text(f"{_digest(new)}  {path.name}\n", encoding="ascii")
+        checksum.write_text(f"{sha256_of(new)}  {path.name}\n", encoding="ascii")
         new.replace(path)
     finally:
         new.unlink(missing_ok=True)
     for each in (checksum, path.parent):
-        handle = os.open(each, os.O_RDONLY)
-        os.fsync(handle)
-        os.close(handle)
+        sync(each)
 
 
 def _lines(cursor: Any, table: str, columns: dict[str, str], there: Measure) -> Iterator[str]:
@@ -192,12 +191,7 @@ def _checksum(path: Path) -> Path:
     return path.with_name(f"{path.name}.sha256")
 
 
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _is_as_written(path: Path) -> bool:
     if not (path.is_file() and _checksum(path).is_file()):
         return False
-    return _checksum(path).read_text("ascii", "replace").split()[:1] == [_digest(path)]
+    return _checksum(path).read_text("ascii", "replace").split()[:1] == [sha256_of(path)]

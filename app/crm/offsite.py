@@ -22,7 +22,7 @@ from msgspec import Meta, Struct
 from crm import offsite_bucket, offsite_down
 from crm import offsite_names as names
 from crm.errors import CrmError
-from crm.offsite_backups import Backups
+from crm.offsite_backups import Backups, Needs
 from crm.offsite_bucket import Bucket
 from crm.offsite_logs import Logs
 from crm.offsite_volume import Volume
@@ -82,8 +82,9 @@ class Copier:
         self._state = state
         self._clock = clock
         self._lock = threading.Lock()
-        self._logs = Logs(bucket, volume)
-        self._backups = Backups(bucket, volume, self.say, clock)
+        needs = Needs(bucket, volume)
+        self._logs = Logs(bucket, volume, needs)
+        self._backups = Backups(bucket, volume, needs, self.say, clock)
         self._success: dict[str, float] = {}
         self._problems: dict[str, str] = {}
         self._unwritten: dict[Path, str] = {}

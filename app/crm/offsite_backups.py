@@ -9,9 +9,10 @@ from pathlib import Path
 
 from crm import offsite_names as names
 from crm.errors import CrmError
+from crm.files import sha256_of
 from crm.offsite_bucket import ArchivedError, Bucket
 from crm.offsite_names import SUMS, DamagedError
-from crm.offsite_volume import Volume, sha256_of
+from crm.offsite_volume import Volume
 
 DAMAGED_SECONDS = 3600
 """So long a damaged backup that nobody touched is not read again."""
@@ -58,19 +59,25 @@ class Needs:
 
 
 class Backups:
-    """Copies the backups of one volume. ``clock`` says the time in seconds since 1970.
+    """Copies the backups of one volume, and removes logs that none of them ``needs``.
 
-    What it remembers saves requests and reading, no more.
+    ``clock`` says the time in seconds since 1970. What it remembers saves requests and reading, no
+    more.
     """
 
     def __init__(
-        self, bucket: Bucket, volume: Volume, say: Say, clock: Callable[[], float] = time.time
+        self,
+        bucket: Bucket,
+        volume: Volume,
+        needs: Needs,
+        say: Say,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._bucket = bucket
         self._volume = volume
         self._say = say
         self._clock = clock
-        self._needs = Needs(bucket, volume)
+        self._needs = needs
         self._sent: dict[str, str] = {}
         self._damaged: dict[str, tuple[int, float, str]] = {}
 

@@ -5,9 +5,10 @@ from collections.abc import Callable, Iterable, Iterator
 
 from crm import offsite_names as names
 from crm.errors import CrmError
+from crm.files import sync
 from crm.offsite_bucket import ArchivedError, Bucket
 from crm.offsite_names import SUMS, DamagedError
-from crm.offsite_volume import Volume, sync
+from crm.offsite_volume import Volume
 
 Say = Callable[[str], None]
 

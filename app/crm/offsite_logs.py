@@ -4,9 +4,10 @@ import hashlib
 
 from crm import offsite_names as names
 from crm.errors import CrmError
+from crm.files import sha256_of
 from crm.offsite_backups import Needs
 from crm.offsite_bucket import CHUNK, ArchivedError, Bucket
-from crm.offsite_volume import Volume, sha256_of
+from crm.offsite_volume import Volume
 
 HEAD = 150
 """Bytes at a log's beginning that tell it from another of its name: when it was begun, by which
@@ -18,12 +19,13 @@ become larger ones."""
 
 
 class Logs:
-    """Copies the binary logs of one volume. What it remembers saves requests, no more."""
+    """Copies the binary logs of one volume that ``needs`` tells. What it remembers saves requests,
+    no more."""
 
-    def __init__(self, bucket: Bucket, volume: Volume) -> None:
+    def __init__(self, bucket: Bucket, volume: Volume, needs: Needs) -> None:
         self._bucket = bucket
         self._volume = volume
-        self._needs = Needs(bucket, volume)
+        self._needs = needs
         self._heads: dict[str, bytes] = {}
 
     def copy(self) -> None:

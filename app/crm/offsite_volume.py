@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
+from crm.files import sync
 from crm.offsite_names import SUMS, DamagedError, is_log
 
 
@@ -70,21 +71,6 @@ class Volume:
         except FileNotFoundError:
             return
         sync(self._coming.parent)
-
-
-def sha256_of(path: Path) -> str:
-    """In hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def sync(folder: Path) -> None:
-    """Have the names in a folder on the disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _size(path: Path) -> int | None:

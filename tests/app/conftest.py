@@ -1,4 +1,5 @@
-"""An application whose dependencies refuse every connection: port 1 of this machine."""
+"""An application whose dependencies refuse every connection: port 1 of this machine; a bucket in
+memory and a keeper's volume."""
 
 import json
 from collections.abc import Iterator
@@ -7,10 +8,13 @@ from pathlib import Path
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from obstore.store import MemoryStore
 
 from crm.factory import create_app
+from crm.offsite_bucket import Bucket
 from crm.services import Services
 from crm.settings import Settings, load
+from tests.app.offsite_keeper import Keeper
 
 
 def app_file() -> dict[str, object]:
@@ -71,3 +75,13 @@ def app(settings: Settings) -> Iterator[Flask]:
 @pytest.fixture
 def client(app: Flask) -> FlaskClient:
     return app.test_client()
+
+
+@pytest.fixture
+def bucket() -> Bucket:
+    return Bucket(MemoryStore(), "sales/database-1", "the bucket")
+
+
+@pytest.fixture
+def keeper(tmp_path: Path) -> Keeper:
+    return Keeper(tmp_path / "data")

@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from crm.offsite import OffsiteFile
-from crm.offsite_backups import Backups
+from crm.offsite_backups import Backups, Needs
 from crm.offsite_bucket import Bucket
 from crm.offsite_logs import Logs
 from crm.offsite_volume import Volume
@@ -78,13 +78,16 @@ class Keeper:
 def copy(bucket: Bucket, keeper: Keeper, keep: int = 2, days: int | None = None) -> list[str]:
     """One round over the backups, at an interval of a day; what was removed from the bucket."""
     said: list[str] = []
-    Backups(bucket, keeper.volume, said.append, NOW.timestamp).copy(keep, (days or keep) * DAY)
+    backups = Backups(
+        bucket, keeper.volume, Needs(bucket, keeper.volume), said.append, NOW.timestamp
+    )
+    backups.copy(keep, (days or keep) * DAY)
     return [line.partition(" ")[0] for line in said if "no longer kept" in line]
 
 
 def up(bucket: Bucket, keeper: Keeper) -> None:
     """All of it goes up, and nothing away."""
-    Logs(bucket, keeper.volume).copy()
+    Logs(bucket, keeper.volume, Needs(bucket, keeper.volume)).copy()
     copy(bucket, keeper, keep=10_000)
 
 

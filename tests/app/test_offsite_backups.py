@@ -13,10 +13,10 @@ from obstore.exceptions import PermissionDeniedError
 from obstore.store import MemoryStore
 
 from crm.errors import CrmError
+from crm.files import sha256_of
 from crm.offsite import Copier
 from crm.offsite_backups import Backups, Needs
 from crm.offsite_bucket import ArchivedError, Bucket
-from crm.offsite_volume import sha256_of
 from tests.app.offsite_keeper import DAY, NEW, NOW, OLD, Clock, Keeper, copy, settings, up
 
 ARCHIVED = (
@@ -24,16 +24,6 @@ ARCHIVED = (
     "code: 403 Forbidden: <Error><Code>InvalidObjectState</Code><Message>The operation is not "
     "valid for the object's storage class</Message></Error>"
 )
-
-
-@pytest.fixture
-def bucket() -> Bucket:
-    return Bucket(MemoryStore(), "sales/database-1", "the bucket")
-
-
-@pytest.fixture
-def keeper(tmp_path: Path) -> Keeper:
-    return Keeper(tmp_path / "data")
 
 
 @pytest.fixture
@@ -74,7 +64,7 @@ def test_nothing_of_a_damaged_backup_is_sent_and_it_is_not_read_again_for_an_hou
 
     monkeypatch.setattr("crm.offsite_backups.sha256_of", noted)
     clock = Clock()
-    backups = Backups(bucket, keeper.volume, print, clock)
+    backups = Backups(bucket, keeper.volume, Needs(bucket, keeper.volume), print, clock)
 
     def refused() -> list[str]:
         hashed.clear()
@@ -120,7 +110,7 @@ def test_files_that_were_read_back_are_not_sent_again_after_a_break(
         put(name, content, sha256)
 
     monkeypatch.setattr(bucket, "put", breaks)
-    backups = Backups(bucket, keeper.volume, print, Clock())
+    backups = Backups(bucket, keeper.volume, Needs(bucket, keeper.volume), print, Clock())
     for _ in range(2):
         with pytest.raises(CrmError, match="cut"):
             backups.copy(2, 2 * DAY)
@@ -151,7 +141,7 @@ def test_bucket_is_listed_once_a_round_and_each_manifest_read_once(
 
     monkeypatch.setattr(bucket, "sizes", listed)
     monkeypatch.setattr(bucket, "chunks", read)
-    backups = Backups(bucket, keeper.volume, print, Clock())
+    backups = Backups(bucket, keeper.volume, Needs(bucket, keeper.volume), print, Clock())
     for _ in range(3):
         backups.copy(3, 3 * DAY)
     assert len(lists) == 3

@@ -17,17 +17,6 @@ from crm.offsite import Copier
 from crm.offsite_bucket import Bucket
 from tests.app.offsite_keeper import NEW, NOW, OLD, Clock, Keeper, copy, settings, text, tree, up
 
-
-@pytest.fixture
-def bucket() -> Bucket:
-    return Bucket(MemoryStore(), "sales/database-1", "the bucket")
-
-
-@pytest.fixture
-def keeper(tmp_path: Path) -> Keeper:
-    return Keeper(tmp_path / "data")
-
-
 # --- Up ------------------------------------------------------------------------------------------
 
 

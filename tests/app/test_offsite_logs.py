@@ -13,21 +13,12 @@ from obstore.store import MemoryStore
 from crm import offsite_down, offsite_logs
 from crm import offsite_names as names
 from crm.errors import CrmError
+from crm.offsite_backups import Needs
 from crm.offsite_bucket import ArchivedError, Bucket
 from crm.offsite_logs import HEAD, Logs
 from tests.app.offsite_keeper import NEW, OLD, Keeper, text, tree, up
 
 SET_BACK = r"has another {} than the volume, or more of it.*was set back.*s3\.prefix"
-
-
-@pytest.fixture
-def bucket() -> Bucket:
-    return Bucket(MemoryStore(), "sales/database-1", "the bucket")
-
-
-@pytest.fixture
-def keeper(tmp_path: Path) -> Keeper:
-    return Keeper(tmp_path / "data")
 
 
 def begun(at: str, rest: str = "") -> str:
@@ -111,7 +102,7 @@ def test_server_that_was_set_back_is_refused_and_nothing_is_mixed(
     bucket: Bucket, keeper: Keeper, is_known: bool
 ) -> None:
     keeper.backup(1, 1)
-    logs = Logs(bucket, keeper.volume)
+    logs = Logs(bucket, keeper.volume, Needs(bucket, keeper.volume))
     before = {n: begun(f"Monday {n}", " rows") for n in (1, 2, 3)}
     first, whole, growing = (keeper.log(n, content) for n, content in before.items())
     logs.copy()
@@ -122,7 +113,7 @@ def test_server_that_was_set_back_is_refused_and_nothing_is_mixed(
     keeper.log(3, begun("Friday 3", " rows and many more"))
     other = keeper.log(4, begun("Friday 4"))
     if not is_known:
-        logs = Logs(bucket, keeper.volume)
+        logs = Logs(bucket, keeper.volume, Needs(bucket, keeper.volume))
     for _ in range(2):
         with pytest.raises(CrmError, match=SET_BACK.format(f"{whole}, {growing}")) as caught:
             logs.copy()
@@ -144,7 +135,7 @@ def test_log_before_one_that_is_another_there_is_finished(bucket: Bucket, keeper
     other = names.piece(keeper.log(2, "another"), 0)
     bucket.put(other, b"x", hashlib.sha256(b"x").hexdigest())
     with pytest.raises(CrmError, match="was set back"):
-        Logs(bucket, keeper.volume).copy()
+        Logs(bucket, keeper.volume, Needs(bucket, keeper.volume)).copy()
     assert [name for name in bucket.sizes() if "binlogs" in name] == [log, other]
 
 
@@ -156,7 +147,7 @@ def test_beginning_of_each_log_is_read_once(
         keeper.log(number, begun("Monday"))
     up(bucket, keeper)
     asked = Asked(bucket, monkeypatch)
-    logs = Logs(bucket, keeper.volume)
+    logs = Logs(bucket, keeper.volume, Needs(bucket, keeper.volume))
     for _ in range(3):
         logs.copy()
     assert len(asked.reads) == 3
@@ -172,7 +163,7 @@ def test_log_that_cannot_be_read_there_is_said_and_the_others_go_on(
     keep_in_archive(bucket, first, monkeypatch)
     keeper.log(2, "two and more")
     with pytest.raises(CrmError, match="is in an archive class"):
-        Logs(bucket, keeper.volume).copy()
+        Logs(bucket, keeper.volume, Needs(bucket, keeper.volume)).copy()
     assert in_bucket(bucket, last) == "two and more"
 
 
@@ -221,7 +212,7 @@ def test_many_small_pieces_become_few_and_what_a_break_left_of_them_goes(
     keeper.backup(1, 1)
     content = ""
     asked = Asked(bucket, monkeypatch)
-    logs = Logs(bucket, keeper.volume)
+    logs = Logs(bucket, keeper.volume, Needs(bucket, keeper.volume))
     most = 0
     for number in range(300):
         content += f"{number:03} "
@@ -286,7 +277,7 @@ def test_what_was_just_written_does_not_wait_for_a_whole_log(
             keeper.log(2, "two, written meanwhile")
 
     monkeypatch.setattr(bucket, "put", writes_meanwhile)
-    Logs(bucket, keeper.volume).copy()
+    Logs(bucket, keeper.volume, Needs(bucket, keeper.volume)).copy()
     order = [names.piece(old, 3), names.piece(new, 0), old, names.piece(new, 3)]
     assert asked.puts == order
     assert in_bucket(bucket, new) == "two, written meanwhile"
@@ -300,7 +291,7 @@ def test_no_log_goes_before_one_that_is_missing_there(
     first, second, last = (keeper.log(n, str(n)) for n in (1, 2, 3))
     other = keeper.log(1, "x", NEW)
     asked = Asked(bucket, monkeypatch)
-    Logs(bucket, keeper.volume).copy()
+    Logs(bucket, keeper.volume, Needs(bucket, keeper.volume)).copy()
     assert asked.puts == [names.piece(other, 0), first, second, names.piece(last, 0)]
 
 
@@ -310,7 +301,7 @@ def test_key_that_may_not_remove_is_said_and_keeps_no_log_back(
     keeper.backup(1, 1)
     asked = Asked(bucket, monkeypatch)
     asked.may_delete = False
-    logs = Logs(bucket, keeper.volume)
+    logs = Logs(bucket, keeper.volume, Needs(bucket, keeper.volume))
     keeper.log(1, "one")
     logs.copy()
     written = {}
