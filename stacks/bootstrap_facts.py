@@ -18,6 +18,7 @@ from typing import Any, Literal
 from stacks import paths
 from stacks.bootstrap_plan import Facts, Verb, extras, needs_cluster, needs_docker, needs_images
 from stacks.errors import CrmError
+from stacks.images_build import registry_of
 
 ENVIRONMENT = paths.ROOT / ".venv"
 STAMP = ENVIRONMENT / "crm-environment.json"
@@ -155,8 +156,7 @@ def missing_images(stack: str | None) -> tuple[str, ...]:
     uses = json.loads(done.stdout)["images"]
     missing = [str(use["reference"]) for use in uses if use["state"] == "missing"]
     # A cluster pulls what is in a registry of its own; nothing here runs on it.
-    own = re.compile(r"(localhost|[^/]*[.:][^/]*)/")
-    return tuple(name for name in missing if stack or not own.match(name))
+    return tuple(name for name in missing if stack or registry_of(name) == "docker.io")
 
 
 def cluster_needs() -> dict[str, Any]:

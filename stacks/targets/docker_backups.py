@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from stacks import images
 from stacks.errors import CrmError
+from stacks.images_build import reason_of
 from stacks.targets import backup_place, docker_host, docker_inside
 from stacks.targets.backup_place import MOST_SECONDS, Manifest, Place, Rebuilt
 from stacks.targets.docker_inside import DockerInside
@@ -149,7 +150,7 @@ def _told(name: str) -> Iterator[None]:
     try:
         yield
     except (DockerException, OSError) as error:
-        raise CrmError(f"{name}: {getattr(error, 'explanation', None) or error}") from None
+        raise CrmError(f"{name}: {reason_of(error)}") from None
 
 
 def _wait_healthy(container: Container, seconds: int) -> None:

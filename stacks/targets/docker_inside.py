@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from stacks.errors import CrmError
+from stacks.images_build import reason_of
 from stacks.targets import docker_host
 from stacks.targets.inside import Said
 from stacks.workload import STACK_LABEL
@@ -32,8 +33,7 @@ class DockerInside:
                 said(out or b"", err or b"")
             code = api.exec_inspect(key)["ExitCode"]
         except (APIError, OSError) as error:
-            why = getattr(error, "explanation", None) or error
-            raise CrmError(f"{self.name}: {why}") from None
+            raise CrmError(f"{self.name}: {reason_of(error)}") from None
         if code is None:
             raise CrmError(f"{self.name}: went away before the command had ended")
         return int(code)
