@@ -87,6 +87,11 @@ class Instance(Struct, frozen=True, kw_only=True):
     files: Mapping[str, str] = field(default_factory=dict)
     data: Data | None = None
 
+    @property
+    def own_data(self) -> Data | None:
+        """The volume that comes with it: not one that is another workload's."""
+        return self.data if self.data is not None and self.data.of is None else None
+
 
 class Workload(Struct, frozen=True, kw_only=True):
     """A service or a job and everything a target needs to run it.

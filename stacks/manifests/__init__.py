@@ -126,13 +126,13 @@ def _of_instance(
     if instance.data is not None:
         data = f"{instance.data.name}-data"
         needs = (*needs, data)
-    if instance.data is not None and instance.data.of is None:
+    if instance.own_data is not None:
         yield Manifest(
             key=data,
-            object=_claim(plan, workload, instance, data, instance.data.size_gib),
+            object=_claim(plan, workload, instance, data, instance.own_data.size_gib),
             after=("namespace",),
             workload=name,
-            protect=instance.data.protect,
+            protect=instance.own_data.protect,
         )
     service = None
     if workload.ports and not workload.run_once:

@@ -79,7 +79,7 @@ def describe(stack: str, day: date, folder: Path = STACK_FILES) -> tuple[Side, P
 
 def _size(workload: Workload) -> Size:
     scale, count = workload.scale, len(workload.instances)
-    data = workload.instances[0].data
+    data = workload.instances[0].own_data
     return Size(
         name=workload.name,
         tier=workload.tier,
@@ -87,7 +87,7 @@ def _size(workload: Workload) -> Size:
         most=scale.max if scale else count,
         cpus=workload.cpus,
         memory_mib=workload.memory_mib,
-        storage_gib=data.size_gib if data and data.of is None else 0,
+        storage_gib=data.size_gib if data else 0,
     )
 
 

@@ -172,13 +172,13 @@ class _Target:
         name = f"{instance.name if own else workload.name}-files"
         volume = self._volume(workload, name, component)
         data: pulumi.Input[str] = ""
-        if instance.data is not None and instance.data.of is None:
+        if instance.own_data is not None:
             data = self._volume(
                 workload,
-                f"{instance.data.name}-data",
+                f"{instance.own_data.name}-data",
                 component,
-                folder=instance.data.folder,
-                protect=instance.data.protect,
+                folder=instance.own_data.folder,
+                protect=instance.own_data.protect,
                 # What opens the data is made before it, and never deleted before it.
                 depends_on=[
                     self._generated[name] for name in workload.secrets if name in self._generated

@@ -217,8 +217,10 @@ class KubernetesPlace(Place):
         if len(set(nodes.values())) > 1:
             mine, other = nodes[f"{self.instance}-data"], nodes[f"{self.shard}-data"]
             pods = f"{self.instance}-0"
-            if self.plan.database.backup and self.plan.database.backup.offsite:
-                pods += f" {self.instance.replace('backup', 'offsite')}-0"
+            backup = self.plan.database.backup
+            if backup and backup.offsite:
+                beside = backup.offsite.instances[backup.instances.index(self.instance)]
+                pods += f" {beside}-0"
             raise CrmError(
                 f"{self.shard}: nothing was changed: {self.instance} runs on {mine},"
                 f" {self.shard} on {other}, and a restore needs both volumes on one node. Where"

@@ -21,6 +21,7 @@ from stacks.paths import ROOT
 from stacks.tiers import offsite as tier
 from tests.live import own, places
 from tests.live.stack import Stack, prepare
+from tests.live.waiting import wait_until
 from tests.s3.server import Server
 
 pytestmark = pytest.mark.live
@@ -41,10 +42,7 @@ BACKUP = """\
 
 
 def until(what: Callable[[], bool], seconds: float = CATCH_UP_SECONDS) -> None:
-    deadline = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
+    wait_until(what, "it is copied, or said", seconds)
 
 
 @pytest.fixture(scope="module")
