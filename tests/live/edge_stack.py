@@ -108,15 +108,23 @@ class Edge:
 
     @contextmanager
     def stopped(self, instance: str) -> Iterator[None]:
-        """Stop every process of a replica: it takes connections and never answers."""
-        found = self.stack.container(instance).top()["Processes"]
-        for process in found:
-            os.kill(int(process[1]), signal.SIGSTOP)
+        """Stop every process of a replica: it takes connections and never answers.
+
+        Not those of Docker's health check, which Docker begins, and kills, beside the replica.
+        """
+        container = self.stack.container(instance)
+        listed = [(int(pid), int(parent)) for _, pid, parent, *_ in container.top()["Processes"]]
+        own = [int(container.attrs["State"]["Pid"])]
+        for one in own:
+            own.extend(pid for pid, parent in listed if parent == one)
+        assert len(own) > 1, f"{instance} has no worker to be stopped"
+        for process in own:
+            os.kill(process, signal.SIGSTOP)
         try:
             yield
         finally:
-            for process in found:
-                os.kill(int(process[1]), signal.SIGCONT)
+            for process in reversed(own):  # The first one replaces those that seem to have died.
+                os.kill(process, signal.SIGCONT)
 
     def metrics(self) -> dict[str, float]:
         """What Prometheus would be told: sample with its labels → value."""
