@@ -4,7 +4,8 @@ import logging
 import re
 import time
 import uuid
-from typing import Any, TypeVar
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
@@ -16,6 +17,9 @@ from werkzeug.routing import BaseConverter, ValidationError
 from crm.errors import DependencyError, ProblemError
 from crm.ids import MAX_ID
 from crm.services import services
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 access = logging.getLogger("crm.access")
 log = logging.getLogger(__name__)
@@ -116,8 +120,31 @@ def problem(status: int, detail: str, field: str | None, expected: str | None) -
     return Response(page, status)
 
 
+class Whole:
+    """WSGI middleware: an answer leaves in one piece.
+
+    Of one that is sent part by part, as the server does with what it has to iterate over, a proxy
+    may have passed on the head when the replica is killed, and can no longer ask another one.
+    Answers here are small, and in memory already but for the files of pages.
+    """
+
+    def __init__(self, app: "WSGIApplication") -> None:
+        self._app = app
+
+    def __call__(
+        self, environ: "WSGIEnvironment", start_response: "StartResponse"
+    ) -> Iterable[bytes]:
+        parts = self._app(environ, start_response)
+        try:
+            return [b"".join(parts)]
+        finally:
+            if hasattr(parts, "close"):
+                parts.close()
+
+
 def install(app: Flask) -> None:
     """Hook all of this module into an application."""
+    app.wsgi_app = Whole(app.wsgi_app)  # type: ignore[method-assign]
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     app.url_map.converters["id"] = IdConverter
     app.before_request(_begin)
