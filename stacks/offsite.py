@@ -13,7 +13,7 @@ ACCESS_KEY_ID, SECRET_ACCESS_KEY = "backup_s3_access_key_id", "backup_s3_secret_
 AUTHORITY = "backup_s3_ca"
 """The stack's names of the secrets that the copier is given."""
 
-OFFSITE_CPUS, OFFSITE_MIB = 0.25, 192
+OFFSITE_MIB = 192
 """A copier holds few chunks of 8 MiB at a time, however large a backup is."""
 
 _EVERY_SECONDS = 30
@@ -42,6 +42,7 @@ class OffsitePlan(Struct, frozen=True):
 
     file: OffsiteFile
     instances: tuple[str, ...]
+    cpus: float
     authority: SecretReference | None
 
     @property
@@ -80,5 +81,6 @@ def work_out(backup: Backup, stack: str, shards: int) -> OffsitePlan | None:
             keep_seconds=backup.keep * every,
         ),
         instances=numbered("offsite", shards),
+        cpus=asked.cpus,
         authority=asked.ca_certificate,
     )

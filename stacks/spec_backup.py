@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import UNSET, UnsetType
 
 from stacks.spec_edge import Part, SecretReference
-from stacks.spec_words import BucketName, KeyPrefix, Region, StorageUrl
+from stacks.spec_words import BucketName, Cpus, KeyPrefix, Region, StorageUrl
 
 
 class S3(Part, frozen=True, kw_only=True):
@@ -27,6 +27,8 @@ class S3(Part, frozen=True, kw_only=True):
     ``endpoint`` yes, with AWS's own no, when not given."""
     ca_certificate: SecretReference | None = None
     """An authority to trust beside those that Debian does, in PEM."""
+    cpus: Cpus = 0.25
+    """Of each shard's copier, which compares all it sends."""
 
     def __post_init__(self) -> None:
         if self.ca_certificate is not None and not (self.endpoint or "").startswith("https://"):

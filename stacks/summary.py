@@ -5,7 +5,7 @@ Where an autoscaler decides, sums are those of the most replicas there may be.
 
 from __future__ import annotations
 
-from stacks.offsite import OFFSITE_CPUS, OFFSITE_MIB
+from stacks.offsite import OFFSITE_MIB
 from stacks.partitions import KEEPER_CPUS, KEEPER_MIB, Kept
 from stacks.plan import Plan, connection_budget
 from stacks.services import ScalePlan, ServicePlan
@@ -70,7 +70,7 @@ def sizes(plan: Plan) -> str:
     if backup := database.backup:
         rows.append(("backup", "mysqldump", len(backup.instances), backup.cpus, backup.memory_mib))
         if copies := backup.offsite:
-            size = (OFFSITE_CPUS, OFFSITE_MIB)
+            size = (copies.cpus, OFFSITE_MIB)
             rows.append(("offsite", "copies to a bucket", len(copies.instances), *size))
     if not cache.external:
         rows.append(

@@ -121,6 +121,9 @@ def test_copier_is_told_what_is_asked_and_how_long_the_keeper_keeps() -> None:
 def test_sizes_name_the_copiers_and_their_bucket() -> None:
     page = render.Renderer().tree(planned(shards=2))["summary.md"]
     assert "| offsite | copies to a bucket | 2 | 0.25 | 192 |" in page
+    smaller = planned("kubernetes", cpus=0.1)
+    assert "| 1 | 0.1 | 192 |" in render.Renderer().tree(smaller)["summary.md"]
+    assert workloads(smaller)["offsite"].cpus == 0.1
     assert "| their copies | in the bucket crm-backups of us-east-1, under dev/; " in page
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from stacks.offsite import OFFSITE_CPUS, OFFSITE_MIB
+from stacks.offsite import OFFSITE_MIB
 from stacks.plan import Plan
 from stacks.tiers import backup as keepers
 from stacks.workload import Data, Health, Instance, Workload
@@ -24,7 +24,7 @@ def workloads(plan: Plan, files: Mapping[str, str], image: str) -> list[Workload
             image=image,
             command=("python3", "-m", "crm", "offsite"),
             uid=keepers.UID,
-            cpus=OFFSITE_CPUS,
+            cpus=offsite.cpus,
             memory_mib=OFFSITE_MIB,
             instances=tuple(
                 Instance(

@@ -77,6 +77,11 @@ class Cluster:
         return str(self._record()["address"])
 
     @property
+    def outside(self) -> str:
+        """This machine's address at its end of the link: what pods can reach beyond the cluster."""
+        return machine.other_end(self.address)
+
+    @property
     def kubectl_program(self) -> Path:
         return self.place.folder / "bin" / "kubectl"
 

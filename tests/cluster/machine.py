@@ -129,6 +129,11 @@ def free_link_range(spot: place.Place) -> tuple[str, str]:
     raise CrmError(f"no /30 of {place.LINK_RANGE} is free on this machine")
 
 
+def other_end(address: str) -> str:
+    """The machine's address on the link at whose other end the node has ``address``."""
+    return str(next(ipaddress.IPv4Interface(f"{address}/30").network.hosts()))
+
+
 def _used_ranges() -> Iterator[ipaddress.IPv4Network]:
     for entry in json.loads(_ip("-json", "-4", "address")):
         for address in entry.get("addr_info", ()):

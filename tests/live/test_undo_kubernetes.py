@@ -11,9 +11,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.live.kubernetes_stack import KubernetesStack
+from tests.live.kubernetes_stack import KubernetesStack, others
 from tests.live.test_backup import now
 from tests.live.waiting import wait_until
+from tests.s3.server import Server
 
 pytestmark = pytest.mark.live
 
@@ -32,6 +33,13 @@ KEPT = """\
     backup:
       cpus: 0.1
       storage_gib: 1
+      s3:
+        cpus: 0.1
+        bucket: {bucket}
+        endpoint: {endpoint}
+        access_key_id: {{env: CRM_S3_ID}}
+        secret_access_key: {{env: CRM_S3_SECRET}}
+        ca_certificate: {{file: {authority}}}
     tables:
       visits:
         column: day
@@ -42,13 +50,30 @@ ENDS = "SELECT PARTITION_DESCRIPTION FROM information_schema.PARTITIONS WHERE TA
 
 
 @pytest.fixture(scope="module")
-def kept(kubernetes: KubernetesStack) -> Iterator[KubernetesStack]:
-    """The stack, with backups of each shard and a table of somebody else's that is kept too."""
+def bucket(
+    tmp_path_factory: pytest.TempPathFactory, kubernetes: KubernetesStack
+) -> Iterator[Server]:
+    """A server of S3 on this machine, outside the cluster."""
+    server = Server(tmp_path_factory.mktemp("s3"), kubernetes.cluster.outside)
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def kept(kubernetes: KubernetesStack, bucket: Server) -> Iterator[KubernetesStack]:
+    """The stack, with backups of each shard, copies of them outside, and a table of somebody
+    else's that is kept too."""
     for shard in ("database-1", "database-2"):
         kubernetes.sql(shard, VISITS)
-    kubernetes.edit("  crm:database:\n", KEPT)
-    kubernetes.up()
-    yield kubernetes
+    asked = KEPT.format(bucket=bucket.bucket, endpoint=bucket.endpoint, authority=bucket.authority)
+    kubernetes.edit("  crm:database:\n", asked)
+    kubernetes.edit("replicas: 2", "replicas: 1")  # The node's two CPUs are for all of it.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CRM_S3_ID", bucket.key_id)
+        patch.setenv("CRM_S3_SECRET", bucket.secret)
+        kubernetes.up()
+        yield kubernetes
 
 
 def shards_backed_up(stack: KubernetesStack) -> list[str]:
@@ -116,6 +141,30 @@ def test_mistaken_delete_is_undone_to_the_second_before(kept: KubernetesStack) -
     after = kept.started()
     assert [name for name in before if after[name] != before[name]] == ["database-1-0"]
     wait_until(lambda: not leftovers(kept), "nothing to be left")
+
+
+def test_lost_volume_has_its_backups_back_from_the_bucket(
+    kept: KubernetesStack, bucket: Server
+) -> None:
+    (made,) = kept.run("backup", "--shard", "database-2")["shards"]
+    mine = f"kubernetes/database-2/backups/{made['taken']}/SHA256SUMS"
+    wait_until(lambda: any(name.endswith(mine) for name in bucket.names()), "it is copied", 60)
+    before = kept.started()
+    kept.sql("database-2", "DELETE FROM visits")
+    kept.execute("backup-2", "find", "/data", "-mindepth", "1", "-delete")
+    lost = [name for name in before if name.startswith(("backup-2", "offsite-2"))]
+    assert len(lost) == 2
+    kept.cluster.kubectl("delete", "pod", f"--namespace={kept.namespace}", *lost)
+
+    def is_back() -> bool:
+        return made["taken"] in {backup["taken"] for backup in kept.run("backups")["backups"]}
+
+    wait_until(is_back, "the backup is back", 120)
+    kept.run("restore", "--to", made["taken"], "--shard", "database-2", "--yes")
+    assert kept.sql("database-2", "SELECT COUNT(*) FROM visits") == [[str(ROWS)]]
+    after = kept.started()
+    stayed = others(before, *lost, "database-2")
+    assert stayed == {name: after[name] for name in stayed}
 
 
 def test_damaged_backup_fails_the_drill_and_leaves_nothing(kept: KubernetesStack) -> None:
