@@ -8,6 +8,7 @@ from itertools import pairwise
 import pytest
 from docker.models.containers import Container
 
+from tests.live import reloads
 from tests.live.client import call
 from tests.live.stack import Stack
 from tests.live.traffic import Request, load
@@ -113,7 +114,7 @@ def test_changed_template_reloads_the_edge_and_loses_nothing(dev: Stack) -> None
     dev.project.edit(template, "server_name _;", f"server_name _;\n        {line}")
     try:
         with load(dev.url, PATHS) as seen:
-            changes = dev.up()
+            changes = reloads.up(dev)
         assert changes["update"] == 1
         assert changes["replace"] == changes["create"] == changes["delete"] == 0
         assert seen.failures == []
