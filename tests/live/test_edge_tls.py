@@ -19,6 +19,7 @@ from cryptography import x509
 from stacks import certificates
 from tests.live import places, reloads
 from tests.live.client import Answer, call
+from tests.live.logged import logged
 from tests.live.ports import free_port
 from tests.live.scanner import scan
 from tests.live.stack import Stack, prepare
@@ -61,11 +62,6 @@ class Secure:
             shown = secure.getpeercert(binary_form=True)
         assert shown is not None
         return x509.load_der_x509_certificate(shown).serial_number
-
-    def log(self, instance: str, request: str) -> list[dict[str, Any]]:
-        """The lines of JSON that ``instance`` said of a request."""
-        lines = self.stack.container(instance).logs(tail=400).decode().splitlines()
-        return [json.loads(line) for line in lines if request in line]
 
 
 def trusting(authority: str) -> ssl.SSLContext:
@@ -177,8 +173,8 @@ def test_nobody_is_believed_about_who_they_are(tls: Secure) -> None:
     assert answer.status == 200
     request = answer.headers["x-request-id"]
     assert request != claims["X-Request-ID"]
-    (told,) = [line for line in tls.log("app-1", request) if "client" in line]
-    (own,) = tls.log("edge", request)
+    (told,) = [line for line in logged(tls.stack.container("app-1"), request) if "client" in line]
+    (own,) = logged(tls.stack.container("edge"), request)
     assert told["request_id"] == own["request_id"] == request
     assert told["client"] == own["client"] != CLAIMED
     assert (own["method"], own["status"]) == ("GET", 200)
