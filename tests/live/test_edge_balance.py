@@ -72,7 +72,9 @@ def test_first_fills_one_replica_before_the_next(edge: Edge) -> None:
         assert "`algorithm: first` is HAProxy's, and nginx has no such; write" in refused.err
         return
     edge.policy("algorithm: first")
-    assert_shares(send(edge.url, cheap, REQUESTS), {"app-1": 100}, 2)
+    seen = send(edge.url, cheap, REQUESTS)
+    assert seen.failures == []
+    assert seen.shares()["app-1"] >= 98
 
 
 def test_least_connections_gives_less_to_a_slower_replica(edge: Edge) -> None:
