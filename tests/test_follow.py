@@ -70,7 +70,7 @@ class Follower:
 @pytest.fixture
 def follower(tmp_path: Path) -> Iterator[Follower]:
     made = Follower(tmp_path)
-    assert made.start("seen").wait(10) == 0
+    assert made.start("seen").wait(30) == 0
     running = made.start()
     yield made
     running.terminate()
@@ -84,8 +84,8 @@ THEN = "ALTER USER 'crm_app'@'%' DISCARD OLD PASSWORD;"
 
 def test_changed_password_is_taken_up_and_the_old_one_goes_later(follower: Follower) -> None:
     follower.write("database_app_password", "se'cond\\")
-    wait_until(lambda: follower.told == [FIRST], "the new one is told", 5)
-    wait_until(lambda: follower.told == [FIRST, THEN], "the old one is discarded", 10)
+    wait_until(lambda: follower.told[:1] == [FIRST], "the new one is told", 30)
+    wait_until(lambda: follower.told == [FIRST, THEN], "the old one is discarded", 30)
 
 
 def test_what_the_server_refuses_is_tried_again(follower: Follower) -> None:
@@ -99,18 +99,18 @@ def test_what_the_server_refuses_is_tried_again(follower: Follower) -> None:
         text = refused.read_text() if refused.exists() else ""
         return min(text.count("RELOAD"), text.count("RETAIN")) >= 2
 
-    wait_until(both_twice, "both are refused, and tried again", 10)
+    wait_until(both_twice, "both are refused, and tried again", 30)
     assert follower.marks() == before
     (follower.folder / "refuse").unlink()
-    wait_until(lambda: len(follower.told) >= 2, "both are told", 5)
-    assert sorted(follower.told) == ["ALTER INSTANCE RELOAD TLS;", FIRST]
+    wait_until(lambda: len(follower.told) >= 2, "both are told", 30)
+    assert sorted(follower.told[:2]) == ["ALTER INSTANCE RELOAD TLS;", FIRST]
 
 
 def test_empty_password_is_none(follower: Follower) -> None:
     before = follower.marks()
     follower.write("database_app_password", "")
     follower.write("database_owner_password", "n")
-    wait_until(lambda: follower.marks() != before, "the other one is taken up", 20)
+    wait_until(lambda: follower.marks() != before, "the other one is taken up", 30)
     time.sleep(0.5)
     assert not [line for line in follower.told if "crm_app" in line]
     assert [line for line in follower.told if "'crm_owner'" in line and "'n'" in line]
@@ -131,8 +131,8 @@ def test_server_does_not_start_without_a_password(tmp_path: Path, lacks: str | N
 def test_what_did_not_change_is_left_alone(follower: Follower) -> None:
     follower.write("database_owner_password", SECRETS["database_owner_password"])
     follower.write("database_tls_key", "another")
-    wait_until(lambda: bool(follower.told), "the certificate is told", 5)
+    wait_until(lambda: bool(follower.told), "the certificate is told", 30)
     # By the next one it has looked at everything once more.
     follower.write("database_tls_key", "a third")
-    wait_until(lambda: len(follower.told) >= 2, "the next one is told", 5)
+    wait_until(lambda: len(follower.told) >= 2, "the next one is told", 30)
     assert follower.told == ["ALTER INSTANCE RELOAD TLS;"] * 2

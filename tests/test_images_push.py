@@ -110,7 +110,8 @@ def image() -> Iterator[str]:
         archive.addfile(entry, io.BytesIO(b"hello"))
     client.api.import_image_from_data(buffer.getvalue(), name, "1")
     yield f"{name}:1"
-    for tag in [t for i in client.images.list() for t in i.tags if name in t]:
+    # Not images.list(): it looks at each, and fails where another test has removed one meanwhile.
+    for tag in [t for i in client.api.images() for t in i["RepoTags"] or () if name in t]:
         client.images.remove(tag)
 
 

@@ -7,7 +7,6 @@ import os
 import re
 import signal
 import subprocess
-import time
 import urllib.request
 import warnings
 from collections.abc import Iterator
@@ -64,10 +63,11 @@ def test_node_is_ready_and_says_its_zone_and_version(cluster: Cluster) -> None:
     assert cluster.status()[0] == f"running at {cluster.address}", cluster.status()
 
 
-def test_load_images_brings_an_image_once(cluster: Cluster, image: str) -> None:
-    started = time.monotonic()
+def test_load_images_brings_an_image_once(
+    cluster: Cluster, image: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster, "_import", lambda *_: pytest.fail("it is there already"))
     cluster.load_images([image])
-    assert time.monotonic() - started < 1
     with pytest.raises(CrmError, match=r"image no-such:1: not on this machine"):
         cluster.load_images(["no-such:1"])
 
@@ -117,7 +117,8 @@ def test_service_has_a_name_and_balances(space: Namespace) -> None:
     )
     name = f"front.{space.name}.svc.cluster.local"
     until(lambda: space.python("client", ask.format("front", 1)), "the Service's name")
-    assert set(space.python("client", ask.format(name, 60)).split()) == {"web-0", "web-1"}
+    both = {"web-0", "web-1"}
+    until(lambda: set(space.python("client", ask.format(name, 60)).split()) == both, "both pods")
     # Each pod of a StatefulSet has a name of its own.
     for pod in ("web-0", "web-1"):
         program = ask.format(f"{pod}.web:8080", 1)
@@ -249,7 +250,7 @@ def test_network_policies_are_enforced_or_said_not_to_be(space: Namespace) -> No
         ),
     )
     until(lambda: "timed out" in space.python("stranger", ask), "the stranger's exclusion")
-    assert space.python("friend", ask) == "server"
+    until(partial(space.prints, "friend", ask, "server"), "the friend's admission")
     space.kubectl("delete", "networkpolicy", "dns")
     until(lambda: "resolution" in space.python("friend", ask), "names being out of reach")
 

@@ -43,6 +43,9 @@ def container(name, full_name, command=("sleep", "1000"), opts=None, **more):
 def check(*command):
     return {{"tests": ["CMD", *command], "interval": "1s", "timeout": "1s", "retries": 1}}
 '''
+ILL = """\
+{"tests": ["CMD", "sh", "-c", "echo ill; exit 1"], "interval": "1s", "timeout": "9s", "retries": 1}
+"""
 SMALL = """
 database = container(
     "database", "database", cpus="0.5", read_only=True,
@@ -226,7 +229,7 @@ def test_drift_is_shown_then_mended(stack: Project, client: docker.DockerClient)
     ("more", "message"),
     [
         ('command=("sh", "-c", "echo last words; exit 3")', "ended with exit code 3\nlast words"),
-        ('wait=True, wait_timeout=2, healthcheck=check("sh", "-c", "echo ill; exit 1")', "ill"),
+        (f"wait=True, wait_timeout=10, healthcheck={ILL}", "ill"),
     ],
 )
 def test_container_that_does_not_get_there_is_removed_with_its_last_words(

@@ -15,6 +15,7 @@ import docker
 
 from stacks.targets.docker_host import files_archive
 from stacks.workload import FILES_PATH
+from tests.live import reloads
 from tests.live.client import call
 from tests.live.stack import Stack, deployed
 from tests.live.waiting import wait_until
@@ -57,7 +58,7 @@ class Edge:
         if proxy != self.proxy:
             self.stack.edit(f"proxy: {self.proxy}", f"proxy: {proxy}")
             self.proxy = proxy
-            self.stack.up()
+            reloads.up(self.stack)
 
     def policy(self, *lines: str) -> dict[str, int]:
         """Say these lines under ``crm:edge`` in the place of the algorithm, and deploy that."""
@@ -66,14 +67,14 @@ class Edge:
             return {}
         self.stack.edit(self.balance, text)
         self.balance = text
-        return self.stack.up()
+        return reloads.up(self.stack)
 
     def replicas(self, number: int) -> dict[str, int]:
         """As many replicas of the app, deployed."""
         text = (self.stack.project.root / self.stack.file).read_text(encoding="utf-8")
         [old] = re.findall(r"replicas: \d+", text)
         self.stack.edit(old, f"replicas: {number}")
-        return self.stack.up()
+        return reloads.up(self.stack)
 
     def change_app(self) -> None:
         """Another version of the app, to be deployed."""

@@ -36,7 +36,8 @@ def scan(host: str, port: int, profile: str = "intermediate") -> Scan:
 
     def run(*options: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [*tool, *options, where],
+            # Few connections at once, each of which may take its time.
+            [*tool, "--slow_connection", *options, where],
             capture_output=True,
             text=True,
             timeout=_RUN_SECONDS,

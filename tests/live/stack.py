@@ -15,6 +15,7 @@ import docker
 from docker.models.containers import Container
 
 from tests import project as projects
+from tests.live.client import call
 from tests.live.ports import free_port
 
 UP_SECONDS = 900
@@ -61,6 +62,18 @@ class Stack:
     def edit(self, old: str, new: str) -> None:
         """Replace ``old``, which must be there, in the stack file."""
         self.project.edit(self.file, old, new)
+
+    # --- How it answers --------------------------------------------------------------------------
+
+    def meets(self, instances: set[str]) -> bool:
+        """Whether six requests for each of these replicas meet all of them."""
+        answers = [call(f"{self.url}/healthz") for _ in range(6 * len(instances))]
+        return {answer.headers.get("x-served-by", "") for answer in answers} >= instances
+
+    def has_cache(self) -> bool:
+        """Whether the replica that is asked has its cache. Each looks for itself, now and then."""
+        ready = call(f"{self.url}/readyz")
+        return ready.status == 200 and ready.json["cache"]["status"] == "up"
 
     # --- What really runs ------------------------------------------------------------------------
 

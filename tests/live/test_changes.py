@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from itertools import pairwise
 
 import pytest
 from docker.models.containers import Container
 
+from tests.live import reloads
 from tests.live.client import call
 from tests.live.stack import Stack
 from tests.live.traffic import Request, load
@@ -66,9 +68,8 @@ def test_scaling_touches_only_app_and_the_proxys_view_of_it(
             kept = {f"app-{i}" for i in range(1, min(old, new) + 1)}
             assert all(after[name] == before[name] for name in kept if name in before)
             before = after
-            asked = [call(f"{stack.url}/static/crm.css") for _ in range(6 * new)]
             wanted = {f"app-{i}" for i in range(1, new + 1)}
-            assert {answer.headers["x-served-by"] for answer in asked} >= wanted
+            wait_until(partial(stack.meets, wanted), "every replica answers")
     assert seen.failures == []
 
 
@@ -113,7 +114,7 @@ def test_changed_template_reloads_the_edge_and_loses_nothing(dev: Stack) -> None
     dev.project.edit(template, "server_name _;", f"server_name _;\n        {line}")
     try:
         with load(dev.url, PATHS) as seen:
-            changes = dev.up()
+            changes = reloads.up(dev)
         assert changes["update"] == 1
         assert changes["replace"] == changes["create"] == changes["delete"] == 0
         assert seen.failures == []
@@ -172,6 +173,6 @@ def test_container_stopped_or_resized_by_hand_is_shown_as_drift_and_put_right(de
     assert {name for name in after if after[name] != before[name]} >= {"app-1", "cache-1"}
     assert after["database-1"] == before["database-1"]
     assert dev.container("app-1").attrs["HostConfig"]["Memory"] == 256 * 2**20
-    assert call(f"{dev.url}/readyz").json["cache"]["status"] == "up"
+    wait_until(dev.has_cache, "the app knows that its cache is back", 15)
     changes = dev.up()
     assert sum(changes.values()) == changes["same"]

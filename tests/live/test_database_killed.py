@@ -21,7 +21,9 @@ from tests.live.waiting import wait_until
 pytestmark = pytest.mark.live
 
 SHARD, OTHER = "database-1", "database-2"
-KILLS, READY_SECONDS, WRITERS = 5, 10, 4
+KILLS, WRITERS = 5, 4
+READY_SECONDS = 20
+"""At most; 10 on a machine that has nothing else to do."""
 
 
 @contextmanager
@@ -57,6 +59,7 @@ def written(stack: Stack, shard: str) -> set[str]:
     return {email for (email,) in found}
 
 
+@pytest.mark.alone
 def test_server_killed_five_times_under_load_loses_nothing_acknowledged(horizontal: Stack) -> None:
     url, times = horizontal.url, []
 

@@ -8,11 +8,12 @@ from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 import pytest
-from docker.models.containers import Container
 
 from tests.live.client import call
 from tests.live.edge_stack import CHEAP, Edge
+from tests.live.logged import logged
 from tests.live.traffic import Request, Seen, send
+from tests.live.waiting import wait_until
 
 pytestmark = pytest.mark.live
 
@@ -57,7 +58,10 @@ def test_shares_are_those_of_the_policy(
 ) -> None:
     changes = edge.policy(*lines)
     assert changes.get("replace", 0) == changes.get("create", 0) == changes.get("delete", 0) == 0
-    assert_shares(send(edge.url, cheap, REQUESTS, clients=clients), wanted, 2)
+    # HAProxy draws from a ring that has 34.4, 33.2 and 32.4 % for them: of 10,000 requests one run
+    # in 30 is out of bounds by chance, of four times as many one in 20,000.
+    requests = REQUESTS * (4 if (edge.proxy, *lines) == ("haproxy", "algorithm: random") else 1)
+    assert_shares(send(edge.url, cheap, requests, clients=clients), wanted, 2)
 
 
 def test_first_fills_one_replica_before_the_next(edge: Edge) -> None:
@@ -69,7 +73,9 @@ def test_first_fills_one_replica_before_the_next(edge: Edge) -> None:
         assert "`algorithm: first` is HAProxy's, and nginx has no such; write" in refused.err
         return
     edge.policy("algorithm: first")
-    assert_shares(send(edge.url, cheap, REQUESTS), {"app-1": 100}, 2)
+    seen = send(edge.url, cheap, REQUESTS)
+    assert seen.failures == []
+    assert seen.shares()["app-1"] >= 98
 
 
 def test_least_connections_gives_less_to_a_slower_replica(edge: Edge) -> None:
@@ -80,7 +86,7 @@ def test_least_connections_gives_less_to_a_slower_replica(edge: Edge) -> None:
     finally:
         edge.give_cpus("app-3", 0.5)
     assert seen.failures == []
-    assert seen.shares()["app-3"] < 20
+    assert seen.shares().get("app-3", 0) < 20
 
 
 def test_consistent_hash_keeps_keys_where_they_are(edge: Edge) -> None:
@@ -90,37 +96,53 @@ def test_consistent_hash_keeps_keys_where_they_are(edge: Edge) -> None:
     assert_shares(seen, EVENLY, 10)
     # Without the key any replica will do.
     assert_shares(send(edge.url, cheap, 1_000), EVENLY, 15)
-    keys = [f"customer-{number}" for number in range(600)]
-    before = {key: server_of(edge, key) for key in keys}
-    assert {key: server_of(edge, key) for key in keys} == before
+    keys = {name: {KEY: name} for name in (f"customer-{number}" for number in range(600))}
+    before = settled(edge, keys)
     assert set(before.values()) == set(EVENLY)
+    kept = {key: server for key, server in before.items() if server != "app-3"}
+
+    def only_its_own_moved() -> bool:
+        after = servers_of(edge, keys)
+        moved = {server for key, server in after.items() if key not in kept}
+        return kept.items() <= after.items() and moved == {"app-1", "app-2"}
+
     edge.replicas(2)
     try:
-        after = {key: server_of(edge, key) for key in keys}
+        wait_until(only_its_own_moved, "the removed replica's keys move, and no others", 30)
     finally:
         edge.replicas(3)
-    kept = [key for key in keys if before[key] != "app-3"]
-    assert {key: after[key] for key in kept} == {key: before[key] for key in kept}
-    assert {after[key] for key in keys if before[key] == "app-3"} == {"app-1", "app-2"}
-    edge.wait_for(3)
-    assert {key: server_of(edge, key) for key in keys} == before
+    wait_until(lambda: servers_of(edge, keys) == before, "keys are where they were")
 
 
-def server_of(edge: Edge, key: str) -> str:
-    return call(f"{edge.url}{CHEAP}", headers={KEY: key}).headers["x-served-by"]
+def servers_of(edge: Edge, sent: Mapping[str, dict[str, str]]) -> dict[str, str]:
+    """Key → who serves requests with its headers."""
+    return {
+        key: call(f"{edge.url}{CHEAP}", headers=headers).headers["x-served-by"]
+        for key, headers in sent.items()
+    }
+
+
+def settled(edge: Edge, sent: Mapping[str, dict[str, str]]) -> dict[str, str]:
+    """The same once two looks agree: on a busy machine a health check may come too late, and a
+    replica be out for a moment."""
+    looks = [servers_of(edge, sent)]
+
+    def agree() -> bool:
+        looks.append(servers_of(edge, sent))
+        return looks[-1] == looks[-2]
+
+    wait_until(agree, "each key has its replica", 30)
+    return looks[-1]
 
 
 def test_consistent_hash_of_a_cookie(edge: Edge) -> None:
     edge.policy("algorithm: consistent_hash", "hash_cookie: session")
-    servers = {}
-    for number in range(60):
-        cookie = {"Cookie": f"theme=dark; session=s{number}"}
-        found = {
-            call(f"{edge.url}{CHEAP}", headers=cookie).headers["x-served-by"] for _ in range(3)
-        }
-        assert len(found) == 1
-        servers[number] = found.pop()
+    cookies = {
+        name: {"Cookie": f"theme=dark; session={name}"} for name in (f"s{n}" for n in range(60))
+    }
+    servers = settled(edge, cookies)
     assert set(servers.values()) == set(EVENLY)
+    wait_until(lambda: servers_of(edge, cookies) == servers, "keys stay where they are", 30)
 
 
 def test_sticky_browser_stays_with_its_replica(edge: Edge) -> None:
@@ -187,8 +209,13 @@ def test_edge_counts_requests_latencies_and_backends(edge: Edge) -> None:
         assert grown[f'{answers}"2xx"}}'] == 300
         assert grown[f'{answers}"4xx"}}'] == 1
         assert now['haproxy_backend_response_time_average_seconds{proxy="app"}'] >= 0
-        for name in EVENLY:
-            assert now[f'haproxy_server_status{{proxy="app",server="{name}",state="UP"}}'] == 1
+        up = [f'haproxy_server_status{{proxy="app",server="{name}",state="UP"}}' for name in EVENLY]
+
+        def all_are_up() -> bool:
+            told = edge.metrics()
+            return all(told[name] == 1 for name in up)
+
+        wait_until(all_are_up, "all replicas are said to be up", 15)
 
 
 def test_request_is_named_from_the_edge_to_the_app_and_back(edge: Edge) -> None:
@@ -196,18 +223,12 @@ def test_request_is_named_from_the_edge_to_the_app_and_back(edge: Edge) -> None:
     answer = call(f"{edge.url}{CHEAP}", headers={"X-Request-ID": "spoofed"})
     name = answer.headers["x-request-id"]
     assert name != "spoofed"
-    app = edge.stack.container(answer.headers["x-served-by"])
-    [told] = [json.loads(line) for line in logs(app) if name in line]
+    [told] = logged(edge.stack.container(answer.headers["x-served-by"]), name)
     assert told["request_id"] == name
-    [noted] = [json.loads(line) for line in logs(edge.stack.container("edge")) if name in line]
+    [noted] = logged(edge.stack.container("edge"), name)
     assert (noted["request_id"], noted["method"], noted["path"]) == (name, "GET", CHEAP)
     assert noted["status"] == 200
     assert noted["pool"] == "app"
-
-
-def logs(container: Container) -> list[str]:
-    text = container.logs(tail=200)
-    return [line for line in text.decode().splitlines() if line.startswith("{")]
 
 
 def test_client_says_nothing_about_itself_that_the_app_believes(edge: Edge) -> None:
@@ -219,9 +240,9 @@ def test_client_says_nothing_about_itself_that_the_app_believes(edge: Edge) -> N
     }
     answer = call(f"{edge.url}{CHEAP}", headers=spoofed)
     app = edge.stack.container(answer.headers["x-served-by"])
-    [told] = [line for line in logs(app) if answer.headers["x-request-id"] in line]
-    assert "6.6.6.6" not in told
-    assert "evil.example" not in told
+    [told] = logged(app, answer.headers["x-request-id"])
+    assert "6.6.6.6" not in json.dumps(told)
+    assert "evil.example" not in json.dumps(told)
     assert "/" not in answer.headers.get("server", "")
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert answer.headers["x-frame-options"] == "DENY"

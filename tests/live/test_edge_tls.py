@@ -17,13 +17,13 @@ import pytest
 from cryptography import x509
 
 from stacks import certificates
-from tests.live import places
+from tests.live import places, reloads
 from tests.live.client import Answer, call
+from tests.live.logged import logged
 from tests.live.ports import free_port
 from tests.live.scanner import scan
 from tests.live.stack import Stack, prepare
 from tests.live.traffic import load
-from tests.live.waiting import wait_until
 
 pytestmark = pytest.mark.live
 
@@ -62,17 +62,6 @@ class Secure:
             shown = secure.getpeercert(binary_form=True)
         assert shown is not None
         return x509.load_der_x509_certificate(shown).serial_number
-
-    def after(self, number: int) -> None:
-        """Wait until another certificate than ``number`` is served: a reload is not instant."""
-        anyone = ssl.create_default_context()
-        anyone.check_hostname, anyone.verify_mode = False, ssl.CERT_NONE
-        wait_until(lambda: self.serial(anyone) != number, "another certificate is served", 10)
-
-    def log(self, instance: str, request: str) -> list[dict[str, Any]]:
-        """The lines of JSON that ``instance`` said of a request."""
-        lines = self.stack.container(instance).logs(tail=400).decode().splitlines()
-        return [json.loads(line) for line in lines if request in line]
 
 
 def trusting(authority: str) -> ssl.SSLContext:
@@ -184,8 +173,8 @@ def test_nobody_is_believed_about_who_they_are(tls: Secure) -> None:
     assert answer.status == 200
     request = answer.headers["x-request-id"]
     assert request != claims["X-Request-ID"]
-    (told,) = [line for line in tls.log("app-1", request) if "client" in line]
-    (own,) = tls.log("edge", request)
+    (told,) = [line for line in logged(tls.stack.container("app-1"), request) if "client" in line]
+    (own,) = logged(tls.stack.container("edge"), request)
     assert told["request_id"] == own["request_id"] == request
     assert told["client"] == own["client"] != CLAIMED
     assert (own["method"], own["status"]) == ("GET", 200)
@@ -237,8 +226,7 @@ def test_another_host_is_served_by_the_same_authority(tls: Secure) -> None:
     tls.stack.edit("hosts: [localhost, crm.test]", "hosts: [localhost, crm.test, new.test]")
     try:
         with load(tls.url, PATHS, clients=2, trust=trust) as seen:
-            changes = tls.stack.up()
-            tls.after(before)
+            changes = reloads.up(tls.stack)
         assert (changes["update"], changes["replace"]) == (2, 0)  # it and the proxy's files
         assert seen.failures == []
         assert tls.serial(trust) != before
@@ -247,7 +235,7 @@ def test_another_host_is_served_by_the_same_authority(tls: Secure) -> None:
         assert answer.headers["location"] == f"https://new.test:{tls.port}/"
     finally:
         tls.stack.edit("hosts: [localhost, crm.test, new.test]", "hosts: [localhost, crm.test]")
-        tls.stack.up()
+        reloads.up(tls.stack)
 
 
 def test_tls_can_be_turned_off_and_on_again(tls: Secure) -> None:
@@ -306,13 +294,13 @@ def given(tls: Secure, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Giv
     place = f"      port: {tls.port}\n"
     edge = tls.stack.container("edge").id
     tls.stack.edit(place, place + files.lines)
-    changes = tls.stack.up()
+    changes = reloads.up(tls.stack)
     # Nothing is left of the self-made one, and nothing but files is changed for it.
     assert (changes["update"], changes["delete"], changes["replace"]) == (1, 1, 0)
     assert tls.stack.container("edge").id == edge
     yield files
     tls.stack.edit(files.lines, "")
-    tls.stack.up()
+    reloads.up(tls.stack)
 
 
 def test_renewed_certificate_is_served_and_no_request_is_lost(tls: Secure, given: Given) -> None:
@@ -320,10 +308,8 @@ def test_renewed_certificate_is_served_and_no_request_is_lost(tls: Secure, given
     made = certificates.self_made(HOSTS, "127.0.0.1", None, now)
     authority = made.authority_certificate, made.authority_key
     trust = trusting(made.authority_certificate)
-    earlier = number(given.certificate.read_text(encoding="utf-8"))
     first = given.write(made)
-    tls.stack.up()
-    tls.after(earlier)
+    reloads.up(tls.stack)
     assert tls.serial(trust) == first
     assert "ca_certificate" not in tls.stack.run("outputs")
     edge = tls.stack.container("edge")
@@ -331,8 +317,7 @@ def test_renewed_certificate_is_served_and_no_request_is_lost(tls: Secure, given
         second = given.write(certificates.self_made(HOSTS, "127.0.0.1", authority, now))
         preview = tls.stack.run("preview")["changes"]
         assert (preview["update"], preview["replace"]) == (1, 0)
-        assert tls.stack.up() == preview
-        tls.after(first)
+        assert reloads.up(tls.stack) == preview
         time.sleep(1)
     assert seen.failures == []
     assert first != tls.serial(trust) == second

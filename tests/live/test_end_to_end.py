@@ -6,6 +6,7 @@ import pytest
 
 from tests.live.client import Answer, call
 from tests.live.stack import Stack
+from tests.live.waiting import wait_until
 
 pytestmark = pytest.mark.live
 
@@ -83,10 +84,16 @@ def test_every_answer_says_who_served_it(base: str) -> None:
 
 def test_health_and_readiness(base: str) -> None:
     assert call(f"{base}/healthz").status == 200
-    ready = call(f"{base}/readyz")
-    assert ready.status == 200
-    assert {shard["status"] for shard in ready.json["shards"].values()} == {"up"}
-    assert ready.json["cache"]["status"] == "up"
+
+    def all_is_up() -> bool:
+        ready = call(f"{base}/readyz")
+        if ready.status != 200:
+            return False
+        found = [*ready.json["shards"].values(), ready.json["cache"]]
+        return len(found) > 1 and {state["status"] for state in found} == {"up"}
+
+    # Each replica looks for itself, and not for long.
+    wait_until(all_is_up, "every shard and the cache are up", 15)
 
 
 def test_what_cannot_be_is_refused_with_a_reason(base: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -191,14 +192,16 @@ def test_two_at_once(stack: Stack, tmp_path: Path) -> None:
             assert first.poll() is None, printed.read_text()
             assert time.monotonic() < deadline
             time.sleep(0.01)
+        # So that it still runs, however slow the others are, or there would be nothing to refuse.
+        first.send_signal(signal.SIGSTOP)
         for verb in ("up", "refresh", "destroy"):
             second = stack.crm(verb, "--yes")
-            # While the first still runs, or there would be nothing to refuse.
             assert first.poll() is None, printed.read_text()
             assert second.code == 1
             assert "Traceback" not in second.err
             assert f"{stack.name}: process {first.pid} is changing this stack" in second.err
             assert "wait for it to end" in second.err
+        first.send_signal(signal.SIGCONT)
         assert first.wait(timeout=900) == 0, printed.read_text()
         assert call(f"{stack.url}/readyz").status == 200
         changes = stack.up()

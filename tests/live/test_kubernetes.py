@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from itertools import pairwise
 
 import pytest
 
-from tests.live.client import call
 from tests.live.kubernetes_stack import KubernetesStack, others
 from tests.live.traffic import load
+from tests.live.waiting import wait_until
 
 pytestmark = pytest.mark.live
 
@@ -77,8 +78,7 @@ def test_scaling_loses_no_request_and_leaves_data_tiers_alone(
             assert (changes["update"], changes["replace"]) == (1, 0)
             running = {pod["metadata"]["labels"]["crm.instance"] for pod in kubernetes.pods("app")}
             assert running == {f"app-{i}" for i in range(1, new + 1)}
-            asked = [call(f"{kubernetes.url}/healthz") for _ in range(6 * new)]
-            assert {answer.headers["x-served-by"] for answer in asked} >= running
+            wait_until(partial(kubernetes.meets, running), "every replica answers")
     assert seen.failures == []
     after = kubernetes.started()
     assert others(after, "app-", "edge-") == others(before, "app-", "edge-")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -132,8 +131,7 @@ def test_autoscaler_adds_replicas_and_up_does_not_fight_it(scaled: KubernetesSta
     servers: set[str] = set()
 
     def work() -> None:
-        until = time.monotonic() + 150
-        while not stop.is_set() and time.monotonic() < until:
+        while not stop.is_set():
             answer = call(f"{scaled.url}/api/v1/customers?limit=50")
             servers.add(answer.headers["x-served-by"])
             if answer.status != 200:
@@ -143,14 +141,14 @@ def test_autoscaler_adds_replicas_and_up_does_not_fight_it(scaled: KubernetesSta
     for worker in workers:
         worker.start()
     try:
-        wait_until(lambda: replicas() > 1, "a second replica", 140)
+        wait_until(lambda: replicas() > 1, "a second replica", 300)
         # While it is at work: neither a change to make, nor one made.
         before = scaled.started()
         changes = scaled.up()
         assert changes.pop("same") > 50
         assert changes == STILL
         assert before.items() <= scaled.started().items()
-        assert replicas() > 1
+        wait_until(lambda: replicas() > 1, "the second replica stays")
         # Those that were added get their part of it.
         servers.clear()
         wait_until(lambda: len(servers) > 1, "another replica answers", 30)

@@ -12,6 +12,7 @@ from stacks import plan, stack_file
 from tests.live import places
 from tests.live.client import call
 from tests.live.kubernetes_stack import KubernetesStack, others
+from tests.live.waiting import wait_until
 
 pytestmark = pytest.mark.live
 
@@ -100,7 +101,7 @@ def test_changed_secret_rolls_exactly_what_uses_it(
     assert kubernetes.redis("cache-1", "PING").strip() == "PONG"
     for _ in range(6):
         assert call(f"{kubernetes.url}/api/v1/users/{user}").json["role"] == "sales"
-    assert call(f"{kubernetes.url}/readyz").json["cache"]["status"] == "up"
+    wait_until(kubernetes.has_cache, "the app has its cache with another password", 15)
     assert (
         places.found(
             [*places.files(kubernetes.project.root), *cluster_says(kubernetes)],

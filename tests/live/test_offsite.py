@@ -164,9 +164,10 @@ def test_server_that_was_away_has_all_of_it_soon_after_it_is_back(
         until(piece.is_file)
         assert piece.read_text() == " and two"
         until(lambda: copier.health()[0] == 0)
-    metrics = (copier.folder / "data" / "metrics" / "offsite.prom").read_text()
-    assert 'crm_offsite_backups{shard="database-1"} 2\n' in metrics
-    assert 'crm_offsite_last_success_timestamp_seconds{shard="database-1",of="binlogs"} ' in metrics
+        metrics = copier.folder / "data" / "metrics" / "offsite.prom"
+        until(lambda: 'crm_offsite_backups{shard="database-1"} 2\n' in metrics.read_text())
+        success = 'crm_offsite_last_success_timestamp_seconds{shard="database-1",of="binlogs"} '
+        until(lambda: success in metrics.read_text())
 
 
 @pytest.mark.parametrize(

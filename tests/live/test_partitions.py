@@ -141,9 +141,12 @@ def test_server_that_is_killed_on_the_way_loses_nothing(
         def killed(
             *args: Any, kill: threading.Thread = kill, steps: Any = steps, point: int = point
         ) -> None:
-            # Somewhere in this statement, or in one soon after it.
-            if next(steps) == point:
+            # Somewhere in this statement, or before the next one.
+            step = next(steps)
+            if step == point:
                 kill.start()
+            elif step > point:
+                kill.join()
             carry_out(*args)
 
         monkeypatch.setattr(partitions, "carry_out", killed)

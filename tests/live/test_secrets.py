@@ -325,7 +325,7 @@ def test_searcher_finds_what_is_planted_in_files_and_command_lines(tmp_path: Pat
     hidden.write_text(f'{{"x": "{core}"}}', encoding="utf-8")
     assert places.found(places.files(tmp_path), {"it": core}) == [f"it in {hidden}"]
     with places.command_lines() as seen:
-        subprocess.run(["sh", "-c", "sleep 0.3; exit 0", core], check=True)
+        subprocess.run(["sh", "-c", "sleep 3; exit 0", core], check=True)
     assert any(core in hit for hit in places.found(seen.items(), {"it": core}))
 
 

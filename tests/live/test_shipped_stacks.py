@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 
 import pytest
+from docker.models.containers import Container
 
 from stacks import plan, stack_file
 from tests.live import parity
 from tests.live.client import call
+from tests.live.logged import logged
 from tests.live.stack import Stack
+from tests.live.waiting import wait_until
 
 pytestmark = pytest.mark.live
 
@@ -47,7 +49,12 @@ def test_sizes_are_those_asked_for(any_stack: Stack) -> None:
         assert host["Memory"] == host["MemorySwap"] == memory_mib * 2**20, container.name
 
 
+def is_healthy(container: Container) -> bool:
+    return bool(container.attrs["State"]["Health"]["Status"] == "healthy")
+
+
 def test_containers_are_fenced_in(any_stack: Stack) -> None:
+    wait_until(lambda: all(map(is_healthy, any_stack.containers().values())), "all are healthy")
     for container in any_stack.containers().values():
         attrs = container.attrs
         host = attrs["HostConfig"]
@@ -56,7 +63,6 @@ def test_containers_are_fenced_in(any_stack: Stack) -> None:
         assert "no-new-privileges" in host["SecurityOpt"], container.name
         assert host["RestartPolicy"]["Name"] == "unless-stopped"
         assert attrs["Config"]["User"] not in ("", "0", "root"), container.name
-        assert attrs["State"]["Health"]["Status"] == "healthy", container.name
         published = [b for bindings in host["PortBindings"].values() for b in bindings]
         expected = [{"HostIp": "127.0.0.1", "HostPort": str(any_stack.port)}]
         assert published == (expected if container.labels["crm.tier"] == "edge" else [])
@@ -87,8 +93,7 @@ def test_proxy_says_who_the_client_is_and_believes_no_one(any_stack: Stack) -> N
     )
     assert answer.status == 200
     served, request = answer.headers["x-served-by"], answer.headers["x-request-id"]
-    log = any_stack.container(served).logs(tail=200).decode()
-    lines = [json.loads(line) for line in log.splitlines() if request in line]
+    lines = logged(any_stack.container(served), request)
     clients = {line["client"] for line in lines if "client" in line}
     assert len(clients) == 1
     assert "203.0.113.7" not in clients
