@@ -7,7 +7,6 @@ are refused with the file, the key and a form that would be right.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,10 +16,11 @@ from msgspec import ValidationError, convert
 from stacks.errors import CrmError
 from stacks.paths import STACK_FILES, stack_file_name
 from stacks.spec import StackSpec
+from stacks.stack_names import check_name, find, names, refusal
+
+__all__ = ["NAMESPACE", "find", "load", "names", "parse", "read", "values"]
 
 NAMESPACE = "crm"
-
-_NAME = re.compile(r"\A[a-z][a-z0-9-]{0,30}\Z")
 
 
 def load(stack: str, folder: Path = STACK_FILES, *, target: str | None = None) -> StackSpec:
@@ -30,35 +30,6 @@ def load(stack: str, folder: Path = STACK_FILES, *, target: str | None = None) -
     """
     config = read(stack, folder)
     return parse(config if target is None else {**config, "target": target}, stack)
-
-
-def names(folder: Path = STACK_FILES) -> list[str]:
-    """The stacks that have a file in ``folder``, sorted.
-
-    Raises ``CrmError`` when a file is named for something that cannot be a stack's name.
-    """
-    found = sorted(
-        path.name.removeprefix("Pulumi.").removesuffix(".yaml")
-        for path in folder.glob("Pulumi.*.yaml")
-    )
-    for name in found:
-        _check_name(name)
-    return found
-
-
-def find(stack: str, folder: Path = STACK_FILES) -> Path:
-    """The file of ``stack``; ``CrmError`` names the stacks there are when there is none."""
-    _check_name(stack)
-    known = names(folder)
-    if stack not in known:
-        from difflib import get_close_matches
-
-        close = get_close_matches(stack, known, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise _refusal(
-            stack, f"there is no such stack{hint} (there are: {', '.join(known) or 'none'})"
-        )
-    return folder / f"Pulumi.{stack}.yaml"
 
 
 def read(stack: str, folder: Path = STACK_FILES) -> dict[str, object]:
@@ -77,12 +48,12 @@ def read(stack: str, folder: Path = STACK_FILES) -> dict[str, object]:
         _refuse_twice(stack, node)
         document = loader.construct_document(node) if node is not None else None
     except (yaml.YAMLError, ValueError) as error:
-        raise _refusal(stack, f"this is not YAML: {error}") from None
+        raise refusal(stack, f"this is not YAML: {error}") from None
     except OSError as error:
-        raise _refusal(stack, f"cannot be read: {error.strerror}") from None
+        raise refusal(stack, f"cannot be read: {error.strerror}") from None
     config = document.get("config") if isinstance(document, dict) else None
     if not isinstance(config, dict):
-        raise _refusal(stack, "`config:` is missing; write `config:` and under it crm:app …")
+        raise refusal(stack, "`config:` is missing; write `config:` and under it crm:app …")
     return values(config, stack)
 
 
@@ -97,7 +68,7 @@ def values(config: Mapping[Any, object], stack: str) -> dict[str, object]:
     for key, value in config.items():
         namespace, separator, name = str(key).partition(":")
         if not separator:
-            raise _refusal(stack, f"{key}: keys are written with a namespace, as in crm:{key}")
+            raise refusal(stack, f"{key}: keys are written with a namespace, as in crm:{key}")
         secret = isinstance(value, dict) and set(value) == {"secure"}
         if namespace == NAMESPACE and not secret:
             found[name] = value
@@ -109,7 +80,7 @@ def parse(config: Mapping[str, object], stack: str) -> StackSpec:
 
     Raises ``CrmError``.
     """
-    _check_name(stack)
+    check_name(stack)
     try:
         return convert(config, StackSpec)
     except ValidationError as error:
@@ -138,20 +109,5 @@ def _refuse_twice(stack: str, node: Any) -> None:
             waiting.append(value)
             if str(key.value) in keys:
                 line = key.start_mark.line + 1
-                raise _refusal(stack, f"line {line}: {key.value}: is written twice; keep one")
+                raise refusal(stack, f"line {line}: {key.value}: is written twice; keep one")
             keys.add(str(key.value))
-
-
-def _check_name(stack: str) -> None:
-    """A stack's name is printed into files and names what runs, so it is as strict as they are."""
-    if not _NAME.match(stack):
-        raise _refusal(
-            stack,
-            f"{stack!r} cannot be a stack's name; write lower-case letters, digits and dashes, "
-            "a letter first, 31 at most, for example Pulumi.sales.yaml",
-        )
-
-
-def _refusal(stack: str, sentence: str) -> CrmError:
-    text = f"{stack_file_name(stack)}: {sentence}"
-    return CrmError(text.replace("\r", "\\r").replace("\n", "\\n"))
