@@ -13,8 +13,10 @@ from msgspec import Meta
 Name = Annotated[
     str,
     Meta(
-        pattern=r"\A[a-z][a-z0-9-]{0,30}\Z",
-        description="lower-case letters, digits and dashes, a letter first, 31 at most",
+        # It is a label of Kubernetes objects, whose values have no dash last.
+        pattern=r"\A[a-z]([a-z0-9-]{0,29}[a-z0-9])?\Z",
+        description="lower-case letters, digits and dashes, a letter first, no dash last, 31 at "
+        "most",
         examples=["sales"],
     ),
 ]

@@ -136,3 +136,12 @@ class Workload(Struct, frozen=True, kw_only=True):
     def files_of(self, instance: Instance) -> dict[str, str]:
         """All files ``instance`` sees, by name, sorted."""
         return dict(sorted({**self.files, **instance.files}.items()))
+
+
+def size_key(workload: Workload) -> str | None:
+    """The key of a stack file that ``workload``'s sizes are under, without its namespace; ``None``
+    where a stack cannot say them."""
+    if workload.tier == "app":
+        return "app" if workload.name == "app" else f"services.{workload.name}"
+    own = {name: name for name in ("edge", "database", "cache")} | {"backup": "database.backup"}
+    return own.get(workload.name)
