@@ -21,6 +21,7 @@ from stacks.spec_words import (
     ContextName,
     Cpus,
     DatabaseMemory,
+    DatabaseName,
     Eviction,
     Folder,
     Gibibytes,
@@ -150,7 +151,7 @@ class Database(Part, frozen=True):
     storage_gib: Gibibytes = 10
     """How large a volume each shard asks for; on Docker a volume is as large as the disk."""
     port: Port = 3306
-    name: SqlName = "crm"
+    name: DatabaseName = "crm"
     orders: Orders = Orders()
     tables: dict[SqlName, KeptTable] = field(default_factory=dict)
     settings: dict[SqlName, Setting] = field(default_factory=dict)

@@ -42,6 +42,18 @@ SqlName = Annotated[
         examples=["crm"],
     ),
 ]
+DatabaseName = Annotated[
+    str,
+    Meta(
+        # Those are the server's own: https://dev.mysql.com/doc/refman/8.4/en/system-schema.html
+        pattern=r"\A(?!(information_schema|mysql|ndbinfo|performance_schema|sys)\Z)"
+        r"[a-z][a-z0-9_]{0,30}\Z",
+        description="lower-case letters, digits and underscores, a letter first, 31 at most; "
+        "not one of MySQL's own, which are information_schema, mysql, ndbinfo, "
+        "performance_schema and sys",
+        examples=["crm"],
+    ),
+]
 HostName = Annotated[
     str,
     Meta(

@@ -250,6 +250,21 @@ def test_values_that_do_not_fit_together_are_refused(config: dict[str, Any], sen
     assert sentence in message
 
 
+@pytest.mark.parametrize(
+    "name", ["information_schema", "mysql", "ndbinfo", "performance_schema", "sys"]
+)
+def test_database_of_the_servers_own_is_refused(name: str) -> None:
+    for external in ({}, {"external": EXTERNAL}):
+        said = refusal({"database": {"name": name, **external}})
+        assert said.startswith(f"{FILE}: crm:database.name: {name!r} is not allowed; write lower")
+        assert "not one of MySQL's own, which are information_schema, mysql, " in said
+
+
+@pytest.mark.parametrize("name", ["select", "mysql_crm", "system", "key"])
+def test_database_may_have_any_other_name(name: str) -> None:
+    assert stack_file.parse({"database": {"name": name}}, "dev").database.name == name
+
+
 # --- Kubernetes ----------------------------------------------------------------------------------
 
 SCALED = {"min": 2, "max": 6}
