@@ -23,14 +23,17 @@ Name = Annotated[
 ServiceName = Annotated[
     str,
     Meta(
-        # Not a name something else of the platform has, and none that ends as those do that are
+        # Not a name something else of the platform has, and none that looks as those do that are
         # made of it.
-        pattern=r"\A(?!(app|backup|cache|database|drill|edge|job|offsite|partitions|restore|schema|switch)\Z)"
-        r"(?!.*-(autoscaler|disruptions|endpoint|files|followed|ingress|network|next|outside|secrets|service)"
-        r"\Z)[a-z]([a-z0-9-]{0,18}[a-z])?\Z",
+        pattern=r"\A(?!(allow-dns|app|backup|cache|database|deny-all|drill|edge|job|namespace"
+        r"|offsite|partitions|registry-pull|restore|schema|service-account|switch)\Z)"
+        r"(?!.*-(autoscaler|data|disruptions|drill|endpoint|files|followed|ingress|network|next"
+        r"|outside|restore|secrets|service)\Z)(?!.*-(from|to)-)"
+        r"[a-z]([a-z0-9-]{0,18}[a-z])?\Z",
         description="lower-case letters, digits and dashes, a letter first and last, 20 at most; "
-        "not app, backup, cache, database, drill, edge, job, offsite, partitions, restore, schema "
-        "or switch, nor with an ending such as -files",
+        "not allow-dns, app, backup, cache, database, deny-all, drill, edge, job, namespace, "
+        "offsite, partitions, registry-pull, restore, schema, service-account or switch, nor with "
+        "-from- or -to- in it, nor with an ending such as -files",
         examples=["orders"],
     ),
 ]

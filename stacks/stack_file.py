@@ -97,9 +97,7 @@ def _encrypted(config: Mapping[Any, object]) -> list[str]:
     ]
 
 
-def parse(
-    config: Mapping[str, object], stack: str, *, encrypted: Sequence[str] = ()
-) -> StackSpec:
+def parse(config: Mapping[str, object], stack: str, *, encrypted: Sequence[str] = ()) -> StackSpec:
     """Check ``config`` (bare key → value), the values of ``stack``, and make it a ``StackSpec``.
 
     ``encrypted`` are the names of values that are not in it: each has to be one that a

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from stacks.offsite import OFFSITE_CPUS, OFFSITE_MIB
 from stacks.partitions import KEEPER_CPUS, KEEPER_MIB, Kept
-from stacks.plan import Plan, connection_budget
+from stacks.plan import CachePlan, Plan, connection_budget
 from stacks.services import ScalePlan, ServicePlan
 from stacks.shard_map import BUCKETS
 
@@ -106,10 +106,15 @@ def sizes(plan: Plan) -> str:
         f"| `crm_orders` | {_orders(plan)} |",
         *(f"| partitions of `{kept.table}` | {_kept(kept)} |" for kept in database.kept),
         *_backups(plan),
-        f"| cache | {cache.max_memory_mib} MiB of data each, {cache.eviction}, "
-        f"{cache.ttl_seconds} s |",
+        f"| cache | {_cache(cache)}, {cache.ttl_seconds} s |",
     ]
     return "\n".join([*lines, ""])
+
+
+def _cache(cache: CachePlan) -> str:
+    if cache.external:
+        return "external, which decides on its memory and eviction itself"
+    return f"{cache.max_memory_mib} MiB of data each, {cache.eviction}"
 
 
 def _map(plan: Plan) -> str:
@@ -198,4 +203,6 @@ def _size(cpus: float, memory_mib: int) -> str:
 
 
 def _id(name: str) -> str:
-    return name.replace("-", "_")
+    """A node's id in the picture; without the prefix a service could have that of another node, or
+    a word of Mermaid's such as `end`."""
+    return f"node_{name.replace('-', '_')}"

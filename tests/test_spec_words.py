@@ -101,7 +101,7 @@ def test_name_that_no_label_of_kubernetes_may_have_is_refused(owner: str) -> Non
     said = refusal({"owner": owner})
     assert said.startswith(f"{FILE}: crm:owner: {owner!r} is not allowed; write lower-case ")
     assert "no dash last" in said
-    with pytest.raises(CrmError, match="cannot be a stack's name; .* no dash last"):
+    with pytest.raises(CrmError, match=r"cannot be a stack's name; .* no dash last"):
         stack_file.parse({}, owner)
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from stacks import plan, stack_file
+from stacks.errors import CrmError
 from tests.manifests.reading import (
     container_of,
     every_set,
@@ -121,6 +124,43 @@ def test_longest_names_are_still_ones_the_api_takes() -> None:
     # A pod's name ends in another 17 characters, and a Job's pods' labels hold all of its name.
     planned = plan.make("s" * 31, stack_file.load("horizontal", target="kubernetes"))
     assert len(planned.kubernetes.namespace) <= 63
+
+
+@every_set
+def test_no_two_objects_have_one_key(name: str) -> None:
+    _, _, found = made(name)
+    keys = [manifest.key for manifest in found]
+    assert len(keys) == len(set(keys))
+
+
+def test_no_service_can_have_the_key_of_another_object() -> None:
+    # One that is autoscaled has a controller whose key is the service's own name.
+    service: dict[str, Any] = {"health_path": "/healthz", "replicas": {"min": 1, "max": 2}}
+    secret = {"env": "CRM_PASSWORD"}
+    config: dict[str, Any] = {
+        "images": {"pull_secret": secret},
+        "database": {
+            "shards": 2,
+            "backup": {
+                "s3": {"bucket": "b-b", "access_key_id": secret, "secret_access_key": secret}
+            },
+        },
+        "edge": {"routes": [{"prefix": "/a", "service": "orders"}]},
+        "services": {"orders": service},
+    }
+    _, _, found = parsed(**config)
+    refused = 0
+    for key in {manifest.key for manifest in found} - {"orders"}:
+        config["services"] = {key: service}
+        config["edge"] = {"routes": [{"prefix": "/a", "service": key}]}
+        try:
+            _, _, others = parsed(**config)
+        except CrmError as error:
+            assert "is not allowed as a name" in str(error)
+            refused += 1
+        else:
+            assert len({m.key for m in others}) == len(others), key
+    assert refused > 40
 
 
 # --- Order ----------------------------------------------------------------------------------------
