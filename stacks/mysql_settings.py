@@ -117,7 +117,8 @@ def _pool_mib(settings: tuple[Setting, ...]) -> int:
             f"crm:database.settings.{_POOL}: {value!r} is not allowed; "
             "write a size, for example 512M"
         )
-    return math.ceil(int(found[1]) * 1024 ** " KMGTPE".index(found[2] or " ") / 2**20)
+    unit: int = 1024 ** " KMGTPE".index(found[2] or " ")
+    return math.ceil(int(found[1]) * unit / 2**20)
 
 
 def _derived(memory_mib: int) -> dict[str, tuple[str, str]]:

@@ -224,6 +224,8 @@ class Kubernetes(Part, frozen=True):
     ingress_class: Subdomain | None = None
     storage_class: Subdomain | None = None
     """The cluster's own default when not given."""
+    metrics_from: Label | None = None
+    """The namespace whose pods, such as Prometheus, may ask for metrics; none when not given."""
 
     def __post_init__(self) -> None:
         if self.node_port is not UNSET and self.expose != "node_port":

@@ -21,12 +21,13 @@ DATA_PATH = "/data"
 
 class Port(Struct, frozen=True, kw_only=True):
     """A TCP port a workload listens on; ``publish`` is the host address it is offered at.
-    ``peers`` keeps it for the workload's own instances."""
+    ``peers`` keeps it for the workload's own instances; at one with ``metrics`` Prometheus asks."""
 
     name: str
     number: int
     publish: str | None = None
     peers: bool = False
+    metrics: bool = False
 
 
 class Health(Struct, frozen=True, kw_only=True):

@@ -60,8 +60,9 @@ def test_stack_that_was_never_deployed_has_nothing_to_look_at(
     said = "dev: not deployed yet; run: crm up dev"
     done = project.crm(verb, "dev", "--engine", engine)
     assert (done.code, done.out, done.err) == (1, "", f"error: {said}\n")
-    elsewhere = {"PULUMI_BACKEND_URL": f"file://{tmp_path}"}
-    assert project.crm(verb, "dev", "--engine", engine, **elsewhere).err == f"error: {said}\n"
+    place = f"file://{tmp_path}"
+    elsewhere = project.crm(verb, "dev", "--engine", engine, PULUMI_BACKEND_URL=place)
+    assert elsewhere.err == f"error: {said}\n"
     if verb == "refresh":
         assert json.loads(project.crm(verb, "dev", "--json").out)["message"] == said
     assert "there is no such stack" in project.crm(verb, "nope").err

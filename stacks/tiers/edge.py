@@ -25,7 +25,7 @@ def workloads(plan: Plan, files: Mapping[str, str]) -> list[Workload]:
     ports = [Port(name="http", number=edge.port, publish=edge.address)]
     if edge.tls is not None:
         ports.append(Port(name="https", number=edge.tls.port, publish=edge.address))
-    ports.append(Port(name="metrics", number=edge.metrics_port))
+    ports.append(Port(name="metrics", number=edge.metrics_port, metrics=True))
     return [
         Workload(
             name="edge",

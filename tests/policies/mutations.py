@@ -97,6 +97,8 @@ SECURITY = f"{FIRST}/securityContext"
 PORT = {"internal": 3306, "external": 3306, "ip": "0.0.0.0", "protocol": "tcp"}
 SOCKET = "/var/run/docker.sock"
 
+_NAMED = {"kubernetes.io/metadata.name": "monitoring"}
+
 MUTATIONS: dict[str, tuple[Mutation, ...]] = {
     "backup_in_production": (
         (DOCKER, "Container backup-2", gone),
@@ -219,6 +221,16 @@ MUTATIONS: dict[str, tuple[Mutation, ...]] = {
             CLUSTER,
             "NetworkPolicy database-from-app",
             add("spec/ingress/0/from", {"namespaceSelector": {}}),
+        ),
+        (
+            CLUSTER,
+            "NetworkPolicy database-from-app",
+            add("spec/ingress/0/from", {"namespaceSelector": {"matchLabels": _NAMED}}),
+        ),
+        (
+            CLUSTER,
+            "NetworkPolicy app-from-edge",
+            add("spec/ingress/0/from", {"namespaceSelector": {"matchLabels": {"team": "sales"}}}),
         ),
         (
             CLUSTER,
