@@ -272,6 +272,11 @@ class StackSpec(Part, frozen=True):
     def __post_init__(self) -> None:
         self._check_ports()
         self._check_services()
+        if self.target == "docker" and self.edge.replicas != 1:
+            raise ValueError(
+                "`edge.replicas`: Docker offers the edge at a port of this machine, which one "
+                "container holds; write replicas: 1, or target: kubernetes"
+            )
         self._check_scaling("app", self.app.replicas, self.edge)
         for name, service in self.services.items():
             self._check_scaling(f"services.{name}", service.replicas, service)

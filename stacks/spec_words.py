@@ -245,6 +245,9 @@ BodyKibibytes = Annotated[
 Replicas = Annotated[
     int, Meta(ge=1, le=500, description="a whole number from 1 to 500", examples=[3])
 ]
+EdgeReplicas = Annotated[
+    int, Meta(ge=1, le=10, description="a whole number from 1 to 10", examples=[2])
+]
 Shards = Annotated[int, Meta(ge=1, le=64, description="a whole number from 1 to 64", examples=[2])]
 Masters = Annotated[
     int, Meta(ge=1, le=100, description="a whole number from 1 to 100", examples=[3])

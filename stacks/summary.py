@@ -5,6 +5,7 @@ Where an autoscaler decides, sums are those of the most replicas there may be.
 
 from __future__ import annotations
 
+from stacks.balancing import EdgePlan
 from stacks.offsite import OFFSITE_CPUS, OFFSITE_MIB
 from stacks.partitions import KEEPER_CPUS, KEEPER_MIB, Kept
 from stacks.plan import CachePlan, Plan, connection_budget
@@ -22,7 +23,7 @@ def topology(plan: Plan) -> str:
         "flowchart LR",
         f'  people(["people"]) -->|"{_door(plan)}"| edge',
         f'  edge["edge<br/>{edge.proxy}, {edge.algorithm}<br/>'
-        f'{_size(edge.cpus, edge.memory_mib)}"]',
+        f'{_edges(edge)}{_size(edge.cpus, edge.memory_mib)}"]',
     ]
     prefixes: dict[str, list[str]] = {service.name: [] for service in plan.services}
     for route in edge.routes:
@@ -60,7 +61,7 @@ def sizes(plan: Plan) -> str:
     """What runs, how many and how large, and what follows from it, in Markdown."""
     edge, database, cache = plan.edge, plan.database, plan.cache
     rows = [
-        ("edge", edge.proxy, 1, edge.cpus, edge.memory_mib),
+        ("edge", edge.proxy, edge.replicas, edge.cpus, edge.memory_mib),
         *(("app", _runs(s), s.most, s.cpus, s.memory_mib) for s in plan.services),
     ]
     if not database.external:
@@ -91,6 +92,7 @@ def sizes(plan: Plan) -> str:
         "",
         "| what follows | value |",
         "| --- | --- |",
+        *_each_edge(edge),
         *(f"| {s.name} replicas | {_scale(s.scale)} |" for s in plan.services if s.scale),
         *(
             f"| {s.name} workers × threads, each replica | {s.workers} × {s.threads} |"
@@ -109,6 +111,21 @@ def sizes(plan: Plan) -> str:
         f"| cache | {_cache(cache)}, {cache.ttl_seconds} s |",
     ]
     return "\n".join([*lines, ""])
+
+
+def _edges(edge: EdgePlan) -> str:
+    return f"{edge.replicas} × " if edge.replicas > 1 else ""
+
+
+def _each_edge(edge: EdgePlan) -> list[str]:
+    """What the edge's replicas do not know of each other."""
+    if edge.replicas == 1:
+        return []
+    lines = ["| limits of the edge | each of its replicas counts for itself |"]
+    if edge.client_requests_per_second:
+        most = edge.client_requests_per_second * edge.replicas
+        lines.append(f"| requests of one address | {most} a second at most, over all replicas |")
+    return lines
 
 
 def _cache(cache: CachePlan) -> str:

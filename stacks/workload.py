@@ -79,8 +79,8 @@ class Scale(Struct, frozen=True, kw_only=True):
 
 
 class Instance(Struct, frozen=True, kw_only=True):
-    """One running copy. ``host`` is the name others reach it by; ``files`` (name → text) are its
-    own, beside those of its workload."""
+    """One running copy. ``host`` is the name others reach it by, which equal ones may share;
+    ``files`` (name → text) are its own, beside those of its workload."""
 
     name: str
     host: str
@@ -133,6 +133,10 @@ class Workload(Struct, frozen=True, kw_only=True):
     after: tuple[str, ...] = ()
     connects_to: tuple[str, ...] = ()
     reaches_outside: bool = False
+
+    def sharing(self, host: str) -> tuple[Instance, ...]:
+        """The instances that are reached by ``host``."""
+        return tuple(instance for instance in self.instances if instance.host == host)
 
     def files_of(self, instance: Instance) -> dict[str, str]:
         """All files ``instance`` sees, by name, sorted."""

@@ -195,6 +195,20 @@ def test_topology_of_services_with_names_of_mermaids_has_each_node_once() -> Non
     assert re.findall(r"^ *end\b.*", text, re.MULTILINE) == ["  end", "  end"]
 
 
+def test_summary_and_topology_say_how_many_edges_and_what_each_counts() -> None:
+    limited = {"replicas": 3, "limits": {"client_requests_per_second": 20}}
+    files = tree(target="kubernetes", edge=limited)
+    text = files["summary.md"]
+    assert "| edge | nginx | 3 | 0.5 | 64 |" in text
+    assert "| limits of the edge | each of its replicas counts for itself |" in text
+    assert "| requests of one address | 60 a second at most, over all replicas |" in text
+    assert 'edge["edge<br/>nginx, round_robin<br/>3 × 0.5 CPU, 64 MiB"]' in files["topology.md"]
+    one = tree(target="kubernetes", edge={**limited, "replicas": 1})
+    assert "limits of the edge" not in one["summary.md"]
+    # Each is told the same, whichever their number is.
+    assert one["nginx/nginx.conf"] == files["nginx/nginx.conf"]
+
+
 def test_summary_says_nothing_of_the_size_of_a_cache_that_is_not_the_stacks() -> None:
     text = tree(
         cache={"external": {"host": "redis.example", "password": SECRET}, "memory_mib": 4096}

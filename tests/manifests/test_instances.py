@@ -36,7 +36,7 @@ def test_each_instance_is_one_controller_that_is_reached_by_its_name(name: str) 
             if kind in ("Deployment", "StatefulSet") and not workload.scale:
                 assert controller["spec"]["replicas"] == 1
             if workload.ports:
-                service = one(found, f"{instance.name}-service")
+                service = one(found, f"{workload.sharing(instance.host)[0].name}-service")
                 assert service["metadata"]["name"] == instance.host
 
 
@@ -48,7 +48,39 @@ def test_selectors_find_the_pods_of_their_own_instance_alone(name: str) -> None:
         chosen = object_["spec"]["selector"]
         chosen = chosen.get("matchLabels", chosen)
         matched = [k for k, labels in templates.items() if chosen.items() <= labels.items()]
-        assert matched == [key.removesuffix("-service")]
+        if (name, key) == ("edges", "edge-service"):
+            assert matched == ["edge", "edge-2", "edge-3"]
+        else:
+            assert matched == [key.removesuffix("-service")]
+
+
+def test_more_edges_leave_the_first_alone_and_stand_behind_one_service() -> None:
+    few, many = ({m.key: m for m in parsed(edge={"replicas": n})[2]} for n in (1, 3))
+    added = {"edge-2", "edge-3"}
+    assert many.keys() - few.keys() == added
+    assert few.keys() <= many.keys()
+    changed = {key for key in few if few[key].object != many[key].object}
+    assert changed == {"edge-service"}
+    # Who comes in is sent to a new one only once all are ready.
+    assert many["edge-service"].after == ("edge-3",)
+    assert "edge-2" in many["edge-3"].after
+    budget = many["edge-disruptions"].object["spec"]
+    assert budget["maxUnavailable"] == 1
+    assert budget["selector"]["matchLabels"] == {"crm.stack": "dev", "crm.workload": "edge"}
+    spread = many["edge-3"].object["spec"]["template"]["spec"]["topologySpreadConstraints"]
+    assert [each["labelSelector"]["matchLabels"] for each in spread] == [
+        {"crm.stack": "dev", "crm.workload": "edge"}
+    ] * 2
+
+
+def test_ingress_leads_to_all_edges_by_one_service() -> None:
+    ingress = {"expose": "ingress", "ingress_host": "crm.example.com"}
+    _, _, found = parsed(edge={"replicas": 2}, kubernetes=ingress)
+    (entry,) = of_kind(found, "Ingress").values()
+    assert "crm.instance" not in entry["metadata"]["labels"]
+    (path,) = entry["spec"]["rules"][0]["http"]["paths"]
+    assert path["backend"]["service"]["name"] == "edge"
+    assert [m.after for m in found if m.key == "edge-ingress"] == [("edge-service",)]
 
 
 @pytest.mark.parametrize("name", stack_file.names())

@@ -310,6 +310,8 @@ MUTATIONS: dict[str, tuple[Mutation, ...]] = {
         ),
         (DOCKER, "Container app-1", lambda stack, _: gone_all_but_first(stack)),
         (CLUSTER, "Deployment app-1", lambda stack, _: gone_all_but_first(stack)),
+        (CLUSTER, "Deployment edge-2", gone),
+        (CLUSTER, "PodDisruptionBudget edge-disruptions", gone),
     ),
     "required_labels": (
         (DOCKER, "Container app-1", unlabelled("crm.owner")),
