@@ -10,14 +10,19 @@ from stacks.paths import ROOT
 from stacks.targets import choice
 
 
-def _config() -> dict[str, object]:
-    """This stack's own config values, by their bare names; secret ones are left out."""
+def _config() -> tuple[dict[str, object], list[str]]:
+    """This stack's own config values, by their bare names, and the names of those encrypted."""
     found: dict[str, object] = {}
+    encrypted = []
     prefix = f"{stack_file.NAMESPACE}:"
     for key, text in pulumi.runtime.get_config_env().items():
-        if key.startswith(prefix) and not pulumi.runtime.is_config_secret(key):
+        if not key.startswith(prefix):
+            continue
+        if pulumi.runtime.is_config_secret(key):
+            encrypted.append(key.removeprefix(prefix))
+        else:
             found[key.removeprefix(prefix)] = _value(text)
-    return found
+    return found, encrypted
 
 
 def _value(text: str) -> object:
@@ -31,7 +36,8 @@ def _value(text: str) -> object:
 def main() -> None:
     """Declare the stack that Pulumi asks for."""
     stack = pulumi.get_stack()
-    planned = plan.make(stack, stack_file.parse(_config(), stack))
+    config, encrypted = _config()
+    planned = plan.make(stack, stack_file.parse(config, stack, encrypted=encrypted))
     files = render.Renderer().tree(planned)
     workloads = tiers.workloads(planned, files, images.app_reference(ROOT))
     choice.check(planned, workloads)

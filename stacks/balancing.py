@@ -92,7 +92,8 @@ class TlsPlan(Struct, frozen=True):
 
 
 class EdgePlan(Struct, frozen=True):
-    """The load balancer. ``cpus`` in cores, ``memory_mib`` in MiB, ``max_connections`` in all.
+    """The load balancer. ``cpus`` in cores, ``memory_mib`` in MiB, ``max_connections`` in all;
+    these and every limit are those of each of its ``replicas``.
 
     ``pools`` begin with the app's, which gets what no route takes; ``routes`` are in the order in
     which they are tried. ``addresses_change``: replicas' names lead to other addresses while the
@@ -104,6 +105,7 @@ class EdgePlan(Struct, frozen=True):
     address: str
     port: int
     metrics_port: int
+    replicas: int
     cpus: float
     memory_mib: int
     threads: int
@@ -184,6 +186,7 @@ def work_out(spec: StackSpec, image: str, services: tuple[ServicePlan, ...]) -> 
         address=edge.address,
         port=edge.port,
         metrics_port=edge.metrics_port,
+        replicas=edge.replicas,
         cpus=edge.cpus,
         memory_mib=edge.memory_mib,
         threads=max(1, math.ceil(edge.cpus)),

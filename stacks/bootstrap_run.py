@@ -11,6 +11,7 @@ from stacks.bootstrap_facts import gather, is_for_docker
 from stacks.bootstrap_install import carry_out
 from stacks.bootstrap_plan import Verb, obstacles, plan, ready_line, table
 from stacks.errors import CrmError
+from stacks.stack_names import find
 
 USAGE = "usage: python3 -m stacks.bootstrap up [STACK] | test | cluster | dev | base"
 
@@ -62,9 +63,10 @@ def run(words: Sequence[str]) -> int:
     """The command line; its exit code."""
     try:
         match words:
-            case ["up"]:
-                done = bootstrap("up", "dev")
-            case ["up", stack]:
+            case ["up", *named] if len(named) <= 1:
+                stack = named[0] if named else "dev"
+                # What nobody can deploy is refused before anything is installed for it.
+                find(stack)
                 done = bootstrap("up" if is_for_docker(stack) else "base", stack)
             case ["test" | "cluster" | "dev" | "base" as verb]:
                 done = bootstrap(verb, None)

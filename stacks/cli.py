@@ -50,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="change nothing; exit 1 with a diff if the folder differs",
     )
-    render.set_defaults(run=_render)
+    render.set_defaults(run=_render, usage=render.error)
 
     for name, help_ in (
         ("preview", "show what `up` would change; change nothing"),
@@ -164,7 +164,7 @@ def _render(options: argparse.Namespace) -> int:
     from stacks.paths import GOLDEN, LOCAL
 
     if options.all == bool(options.stack):
-        raise CrmError("crm render: name one stack, or --all")
+        options.usage("name one stack, or --all")
     stacks = stack_file.names() if options.all else [options.stack]
     renderer = render.Renderer()
     # All of them before any is written: one that is refused leaves everything as it was.

@@ -7,6 +7,8 @@ https://dev.mysql.com/doc/refman/8.4/en/innodb-parameters.html
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Mapping
 
 from msgspec import Struct
@@ -35,7 +37,7 @@ def derive(
 
     Where it is backed up, it has to write binary logs and keep them until they are archived.
 
-    Raises ``CrmError`` when ``stack`` names a forced setting.
+    Raises ``CrmError`` when ``stack`` names a forced setting, or asks for more than memory holds.
     """
     forced = _forced(port) | _backed_up(backup_every_hours)
     for name in stack:
@@ -50,11 +52,14 @@ def derive(
         for name, line in _derived(memory_mib).items()
         if name not in stack and name not in forced
     }
-    return (
+    made = (
         *(Setting(n, v, "derived", why) for n, (v, why) in sorted(derived.items())),
         *(Setting(n, str(v), "stack", "the stack file says so") for n, v in sorted(stack.items())),
         *(Setting(n, v, "forced", why) for n, (v, why) in sorted(forced.items())),
     )
+    if not {_POOL, "max_connections"}.isdisjoint(stack):
+        _check_memory(memory_mib, made, stack)
+    return made
 
 
 def max_connections(settings: tuple[Setting, ...]) -> int:
@@ -71,11 +76,55 @@ def max_connections(settings: tuple[Setting, ...]) -> int:
     return int(value)
 
 
+_POOL = "innodb_buffer_pool_size"
+
+_SERVER_MIB = 384
+"""The server itself, its threads and its dictionary, before any data."""
+
+_CONNECTIONS_PER_MIB = 4
+"""Idle ones: each has two buffers of 16 KiB and what its thread touched of its stack
+(https://dev.mysql.com/doc/refman/8.4/en/memory-use.html)."""
+
+
+def _check_memory(
+    memory_mib: int, settings: tuple[Setting, ...], stack: Mapping[str, str | int]
+) -> None:
+    """Raise ``CrmError`` when the pool and all connections would not fit: a server that grows past
+    its memory is killed."""
+    connections, pool = max_connections(settings), _pool_mib(settings)
+    each = math.ceil(connections / _CONNECTIONS_PER_MIB)
+    wanted = _SERVER_MIB + pool + each
+    if wanted <= memory_mib:
+        return
+    if _POOL in stack and (_SERVER_MIB + pool > memory_mib or "max_connections" not in stack):
+        key, most, unit = _POOL, memory_mib - _SERVER_MIB - each, "M"
+    else:
+        key, unit = "max_connections", ""
+        most = (memory_mib - _SERVER_MIB - pool) * _CONNECTIONS_PER_MIB
+    way_out = f"write {most}{unit} or less, or raise" if most >= 5 else "raise"
+    raise CrmError(
+        f"crm:database.settings.{key}: {_SERVER_MIB} MiB for the server + {pool} for the buffer "
+        f"pool + {each} for {connections} connections = {wanted} MiB, but a shard has "
+        f"{memory_mib}; {way_out} crm:database.memory_mib"
+    )
+
+
+def _pool_mib(settings: tuple[Setting, ...]) -> int:
+    value = next(s.value for s in settings if s.name == _POOL)
+    found = re.fullmatch(r"([0-9]+)([KMGTPE]?)", value.upper())
+    if found is None:
+        raise CrmError(
+            f"crm:database.settings.{_POOL}: {value!r} is not allowed; "
+            "write a size, for example 512M"
+        )
+    unit: int = 1024 ** " KMGTPE".index(found[2] or " ")
+    return math.ceil(int(found[1]) * unit / 2**20)
+
+
 def _derived(memory_mib: int) -> dict[str, tuple[str, str]]:
     small = memory_mib < 2048
     instances = 1 if small else 4
-    # The server itself, its threads and its dictionary take about 384 MiB before any data.
-    free = (memory_mib - 384) * 3 // 4
+    free = (memory_mib - _SERVER_MIB) * 3 // 4
     # The server rounds the pool *up* to whole chunks in every instance, beyond what was meant for
     # it, and wants 1000 chunks at most:
     # https://dev.mysql.com/doc/refman/8.4/en/innodb-buffer-pool-resize.html

@@ -134,7 +134,8 @@ class CachePlan(Struct, frozen=True):
 
 class KubernetesPlan(Struct, frozen=True):
     """The cluster and how the edge is offered there (``load_balancer``, ``node_port`` or
-    ``ingress``); of ``None`` the cluster decides, or it is not used."""
+    ``ingress``); of ``None`` the cluster decides, or it is not used. ``metrics_from`` is the
+    namespace that may ask for figures."""
 
     context: str | None
     namespace: str
@@ -143,6 +144,7 @@ class KubernetesPlan(Struct, frozen=True):
     ingress_host: str | None
     ingress_class: str | None
     storage_class: str | None
+    metrics_from: str | None
     pull_secret: SecretReference | None
 
 
@@ -225,6 +227,7 @@ def _kubernetes(stack: str, spec: StackSpec) -> KubernetesPlan:
         ingress_host=asked.ingress_host,
         ingress_class=asked.ingress_class,
         storage_class=asked.storage_class,
+        metrics_from=asked.metrics_from,
         pull_secret=spec.images.pull_secret,
     )
 

@@ -21,6 +21,7 @@ from stacks.spec_words import (
     ContextName,
     Cpus,
     DatabaseMemory,
+    DatabaseName,
     Eviction,
     Folder,
     Gibibytes,
@@ -150,7 +151,7 @@ class Database(Part, frozen=True):
     storage_gib: Gibibytes = 10
     """How large a volume each shard asks for; on Docker a volume is as large as the disk."""
     port: Port = 3306
-    name: SqlName = "crm"
+    name: DatabaseName = "crm"
     orders: Orders = Orders()
     tables: dict[SqlName, KeptTable] = field(default_factory=dict)
     settings: dict[SqlName, Setting] = field(default_factory=dict)
@@ -223,6 +224,8 @@ class Kubernetes(Part, frozen=True):
     ingress_class: Subdomain | None = None
     storage_class: Subdomain | None = None
     """The cluster's own default when not given."""
+    metrics_from: Label | None = None
+    """The namespace whose pods, such as Prometheus, may ask for metrics; none when not given."""
 
     def __post_init__(self) -> None:
         if self.node_port is not UNSET and self.expose != "node_port":
@@ -269,6 +272,11 @@ class StackSpec(Part, frozen=True):
     def __post_init__(self) -> None:
         self._check_ports()
         self._check_services()
+        if self.target == "docker" and self.edge.replicas != 1:
+            raise ValueError(
+                "`edge.replicas`: Docker offers the edge at a port of this machine, which one "
+                "container holds; write replicas: 1, or target: kubernetes"
+            )
         self._check_scaling("app", self.app.replicas, self.edge)
         for name, service in self.services.items():
             self._check_scaling(f"services.{name}", service.replicas, service)

@@ -17,6 +17,7 @@ from stacks.spec_words import (
     CookieName,
     Cpus,
     EdgeMemory,
+    EdgeReplicas,
     EnvironmentName,
     FilePath,
     HeaderName,
@@ -177,6 +178,8 @@ class Edge(Balance, frozen=True, kw_only=True):
     proxy: Literal["nginx", "haproxy"] = "nginx"
     address: Address = "127.0.0.1"
     port: Port = 8080
+    replicas: EdgeReplicas = 1
+    """How many there are on a cluster, each with ``limits`` of its own; one on Docker."""
     cpus: Cpus = 0.5
     memory_mib: EdgeMemory = 64
     routes: tuple[Route, ...] = ()

@@ -152,7 +152,7 @@ def _right_form(kind: inspect.Type) -> str:
         return "write true or false"
     if isinstance(kind, inspect.DictType):
         return "write names and values under it, one a line"
-    return "see the defaults in stacks/spec.py"
+    return "see the defaults in stacks/spec.py and stacks/spec_*.py"
 
 
 def _example(kind: inspect.Type) -> str:

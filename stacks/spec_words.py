@@ -13,22 +13,27 @@ from msgspec import Meta
 Name = Annotated[
     str,
     Meta(
-        pattern=r"\A[a-z][a-z0-9-]{0,30}\Z",
-        description="lower-case letters, digits and dashes, a letter first, 31 at most",
+        # It is a label of Kubernetes objects, whose values have no dash last.
+        pattern=r"\A[a-z]([a-z0-9-]{0,29}[a-z0-9])?\Z",
+        description="lower-case letters, digits and dashes, a letter first, no dash last, 31 at "
+        "most",
         examples=["sales"],
     ),
 ]
 ServiceName = Annotated[
     str,
     Meta(
-        # Not a name something else of the platform has, and none that ends as those do that are
+        # Not a name something else of the platform has, and none that looks as those do that are
         # made of it.
-        pattern=r"\A(?!(app|backup|cache|database|drill|edge|job|offsite|partitions|restore|schema|switch)\Z)"
-        r"(?!.*-(autoscaler|disruptions|endpoint|files|followed|ingress|network|next|outside|secrets|service)"
-        r"\Z)[a-z]([a-z0-9-]{0,18}[a-z])?\Z",
+        pattern=r"\A(?!(allow-dns|app|backup|cache|database|deny-all|drill|edge|job|namespace"
+        r"|offsite|partitions|registry-pull|restore|schema|service-account|switch)\Z)"
+        r"(?!.*-(autoscaler|data|disruptions|drill|endpoint|files|followed|ingress|network|next"
+        r"|outside|restore|secrets|service)\Z)(?!.*-(from|to)-)"
+        r"[a-z]([a-z0-9-]{0,18}[a-z])?\Z",
         description="lower-case letters, digits and dashes, a letter first and last, 20 at most; "
-        "not app, backup, cache, database, drill, edge, job, offsite, partitions, restore, schema "
-        "or switch, nor with an ending such as -files",
+        "not allow-dns, app, backup, cache, database, deny-all, drill, edge, job, namespace, "
+        "offsite, partitions, registry-pull, restore, schema, service-account or switch, nor with "
+        "-from- or -to- in it, nor with an ending such as -files",
         examples=["orders"],
     ),
 ]
@@ -37,6 +42,18 @@ SqlName = Annotated[
     Meta(
         pattern=r"\A[a-z][a-z0-9_]{0,30}\Z",
         description="lower-case letters, digits and underscores, a letter first, 31 at most",
+        examples=["crm"],
+    ),
+]
+DatabaseName = Annotated[
+    str,
+    Meta(
+        # Those are the server's own: https://dev.mysql.com/doc/refman/8.4/en/system-schema.html
+        pattern=r"\A(?!(information_schema|mysql|ndbinfo|performance_schema|sys)\Z)"
+        r"[a-z][a-z0-9_]{0,30}\Z",
+        description="lower-case letters, digits and underscores, a letter first, 31 at most; "
+        "not one of MySQL's own, which are information_schema, mysql, ndbinfo, "
+        "performance_schema and sys",
         examples=["crm"],
     ),
 ]
@@ -227,6 +244,9 @@ BodyKibibytes = Annotated[
 # Horizontal: how many.
 Replicas = Annotated[
     int, Meta(ge=1, le=500, description="a whole number from 1 to 500", examples=[3])
+]
+EdgeReplicas = Annotated[
+    int, Meta(ge=1, le=10, description="a whole number from 1 to 10", examples=[2])
 ]
 Shards = Annotated[int, Meta(ge=1, le=64, description="a whole number from 1 to 64", examples=[2])]
 Masters = Annotated[

@@ -7,20 +7,21 @@ are refused with the file, the key and a form that would be right.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from msgspec import ValidationError, convert
+from msgspec import Struct, ValidationError, convert
 
 from stacks.errors import CrmError
 from stacks.paths import STACK_FILES, stack_file_name
 from stacks.spec import StackSpec
+from stacks.spec_edge import SecretReference
+from stacks.stack_names import check_name, find, names, refusal
+
+__all__ = ["NAMESPACE", "find", "load", "names", "parse", "read", "values"]
 
 NAMESPACE = "crm"
-
-_NAME = re.compile(r"\A[a-z][a-z0-9-]{0,30}\Z")
 
 
 def load(stack: str, folder: Path = STACK_FILES, *, target: str | None = None) -> StackSpec:
@@ -28,41 +29,20 @@ def load(stack: str, folder: Path = STACK_FILES, *, target: str | None = None) -
 
     Raises ``CrmError`` when there is no such stack, or its file is not what a stack file may be.
     """
-    config = read(stack, folder)
-    return parse(config if target is None else {**config, "target": target}, stack)
-
-
-def names(folder: Path = STACK_FILES) -> list[str]:
-    """The stacks that have a file in ``folder``, sorted.
-
-    Raises ``CrmError`` when a file is named for something that cannot be a stack's name.
-    """
-    found = sorted(
-        path.name.removeprefix("Pulumi.").removesuffix(".yaml")
-        for path in folder.glob("Pulumi.*.yaml")
-    )
-    for name in found:
-        _check_name(name)
-    return found
-
-
-def find(stack: str, folder: Path = STACK_FILES) -> Path:
-    """The file of ``stack``; ``CrmError`` names the stacks there are when there is none."""
-    _check_name(stack)
-    known = names(folder)
-    if stack not in known:
-        from difflib import get_close_matches
-
-        close = get_close_matches(stack, known, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise _refusal(
-            stack, f"there is no such stack{hint} (there are: {', '.join(known) or 'none'})"
-        )
-    return folder / f"Pulumi.{stack}.yaml"
+    config = _config(stack, folder)
+    asked = values(config, stack)
+    if target is not None:
+        asked["target"] = target
+    return parse(asked, stack, encrypted=_encrypted(config))
 
 
 def read(stack: str, folder: Path = STACK_FILES) -> dict[str, object]:
     """The ``config`` values of a stack's file by their bare names, nothing checked yet."""
+    return values(_config(stack, folder), stack)
+
+
+def _config(stack: str, folder: Path) -> dict[Any, object]:
+    """What is under ``config`` in a stack's file, as it is written there."""
     import yaml
 
     path = find(stack, folder)
@@ -77,13 +57,13 @@ def read(stack: str, folder: Path = STACK_FILES) -> dict[str, object]:
         _refuse_twice(stack, node)
         document = loader.construct_document(node) if node is not None else None
     except (yaml.YAMLError, ValueError) as error:
-        raise _refusal(stack, f"this is not YAML: {error}") from None
+        raise refusal(stack, f"this is not YAML: {error}") from None
     except OSError as error:
-        raise _refusal(stack, f"cannot be read: {error.strerror}") from None
+        raise refusal(stack, f"cannot be read: {error.strerror}") from None
     config = document.get("config") if isinstance(document, dict) else None
     if not isinstance(config, dict):
-        raise _refusal(stack, "`config:` is missing; write `config:` and under it crm:app …")
-    return values(config, stack)
+        raise refusal(stack, "`config:` is missing; write `config:` and under it crm:app …")
+    return config
 
 
 def values(config: Mapping[Any, object], stack: str) -> dict[str, object]:
@@ -91,25 +71,76 @@ def values(config: Mapping[Any, object], stack: str) -> dict[str, object]:
 
     Values of other namespaces (``docker:host``) are providers' own and left alone. Encrypted
     values (``secure: …``, as ``pulumi config set --secret`` writes them) are left out: they are
-    read at deployment, by the name a ``SecretReference`` gives.
+    read at deployment, by the name a ``SecretReference`` gives. ``parse`` is told their names.
     """
     found: dict[str, object] = {}
     for key, value in config.items():
         namespace, separator, name = str(key).partition(":")
         if not separator:
-            raise _refusal(stack, f"{key}: keys are written with a namespace, as in crm:{key}")
-        secret = isinstance(value, dict) and set(value) == {"secure"}
-        if namespace == NAMESPACE and not secret:
+            raise refusal(stack, f"{key}: keys are written with a namespace, as in crm:{key}")
+        if namespace == NAMESPACE and not _is_encrypted(value):
             found[name] = value
     return found
 
 
-def parse(config: Mapping[str, object], stack: str) -> StackSpec:
+def _is_encrypted(value: object) -> bool:
+    return isinstance(value, dict) and set(value) == {"secure"}
+
+
+def _encrypted(config: Mapping[Any, object]) -> list[str]:
+    """The bare names of this project's encrypted values in a Pulumi config mapping."""
+    mine = f"{NAMESPACE}:"
+    return [
+        str(key).removeprefix(mine)
+        for key, value in config.items()
+        if str(key).startswith(mine) and _is_encrypted(value)
+    ]
+
+
+def parse(config: Mapping[str, object], stack: str, *, encrypted: Sequence[str] = ()) -> StackSpec:
     """Check ``config`` (bare key → value), the values of ``stack``, and make it a ``StackSpec``.
 
-    Raises ``CrmError``.
+    ``encrypted`` are the names of values that are not in it: each has to be one that a
+    ``SecretReference`` names. Raises ``CrmError``.
     """
-    _check_name(stack)
+    check_name(stack)
+    for name in encrypted:
+        if name in StackSpec.__struct_fields__:
+            raise refusal(
+                stack,
+                f"{NAMESPACE}:{name}: is encrypted, and is no secret; write it as it is, after: "
+                f"pulumi config rm {NAMESPACE}:{name}",
+            )
+    spec = _parsed(config, stack)
+    named = sorted(_named(spec)) if encrypted else []
+    for name in encrypted:
+        if name not in named:
+            from difflib import get_close_matches
+
+            close = get_close_matches(name, [*named, *StackSpec.__struct_fields__], n=1)
+            hint = f"did you mean `{close[0]}`? Else " if close else ""
+            raise refusal(
+                stack,
+                f"{NAMESPACE}:{name}: is encrypted, and no secret is read from it; {hint}write "
+                f"{{config: {name}}} where the secret is asked for, or run: "
+                f"pulumi config rm {NAMESPACE}:{name}",
+            )
+    return spec
+
+
+def _named(value: object) -> Iterator[str]:
+    """The names of encrypted values that ``value``, a part of a ``StackSpec``, reads."""
+    if isinstance(value, SecretReference) and isinstance(value.config, str):
+        yield value.config
+    elif isinstance(value, Struct):
+        for name in value.__struct_fields__:
+            yield from _named(getattr(value, name))
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from _named(item)
+
+
+def _parsed(config: Mapping[str, object], stack: str) -> StackSpec:
     try:
         return convert(config, StackSpec)
     except ValidationError as error:
@@ -138,20 +169,5 @@ def _refuse_twice(stack: str, node: Any) -> None:
             waiting.append(value)
             if str(key.value) in keys:
                 line = key.start_mark.line + 1
-                raise _refusal(stack, f"line {line}: {key.value}: is written twice; keep one")
+                raise refusal(stack, f"line {line}: {key.value}: is written twice; keep one")
             keys.add(str(key.value))
-
-
-def _check_name(stack: str) -> None:
-    """A stack's name is printed into files and names what runs, so it is as strict as they are."""
-    if not _NAME.match(stack):
-        raise _refusal(
-            stack,
-            f"{stack!r} cannot be a stack's name; write lower-case letters, digits and dashes, "
-            "a letter first, 31 at most, for example Pulumi.sales.yaml",
-        )
-
-
-def _refusal(stack: str, sentence: str) -> CrmError:
-    text = f"{stack_file_name(stack)}: {sentence}"
-    return CrmError(text.replace("\r", "\\r").replace("\n", "\\n"))

@@ -5,9 +5,10 @@ Where an autoscaler decides, sums are those of the most replicas there may be.
 
 from __future__ import annotations
 
+from stacks.balancing import EdgePlan
 from stacks.offsite import OFFSITE_MIB
 from stacks.partitions import KEEPER_CPUS, KEEPER_MIB, Kept
-from stacks.plan import Plan, connection_budget
+from stacks.plan import CachePlan, Plan, connection_budget
 from stacks.services import ScalePlan, ServicePlan
 from stacks.shard_map import BUCKETS
 
@@ -22,7 +23,7 @@ def topology(plan: Plan) -> str:
         "flowchart LR",
         f'  people(["people"]) -->|"{_door(plan)}"| edge',
         f'  edge["edge<br/>{edge.proxy}, {edge.algorithm}<br/>'
-        f'{_size(edge.cpus, edge.memory_mib)}"]',
+        f'{_edges(edge)}{_size(edge.cpus, edge.memory_mib)}"]',
     ]
     prefixes: dict[str, list[str]] = {service.name: [] for service in plan.services}
     for route in edge.routes:
@@ -60,7 +61,7 @@ def sizes(plan: Plan) -> str:
     """What runs, how many and how large, and what follows from it, in Markdown."""
     edge, database, cache = plan.edge, plan.database, plan.cache
     rows = [
-        ("edge", edge.proxy, 1, edge.cpus, edge.memory_mib),
+        ("edge", edge.proxy, edge.replicas, edge.cpus, edge.memory_mib),
         *(("app", _runs(s), s.most, s.cpus, s.memory_mib) for s in plan.services),
     ]
     if not database.external:
@@ -91,6 +92,7 @@ def sizes(plan: Plan) -> str:
         "",
         "| what follows | value |",
         "| --- | --- |",
+        *_each_edge(edge),
         *(f"| {s.name} replicas | {_scale(s.scale)} |" for s in plan.services if s.scale),
         *(
             f"| {s.name} workers × threads, each replica | {s.workers} × {s.threads} |"
@@ -106,10 +108,30 @@ def sizes(plan: Plan) -> str:
         f"| `crm_orders` | {_orders(plan)} |",
         *(f"| partitions of `{kept.table}` | {_kept(kept)} |" for kept in database.kept),
         *_backups(plan),
-        f"| cache | {cache.max_memory_mib} MiB of data each, {cache.eviction}, "
-        f"{cache.ttl_seconds} s |",
+        f"| cache | {_cache(cache)}, {cache.ttl_seconds} s |",
     ]
     return "\n".join([*lines, ""])
+
+
+def _edges(edge: EdgePlan) -> str:
+    return f"{edge.replicas} × " if edge.replicas > 1 else ""
+
+
+def _each_edge(edge: EdgePlan) -> list[str]:
+    """What the edge's replicas do not know of each other."""
+    if edge.replicas == 1:
+        return []
+    lines = ["| limits of the edge | each of its replicas counts for itself |"]
+    if edge.client_requests_per_second:
+        most = edge.client_requests_per_second * edge.replicas
+        lines.append(f"| requests of one address | {most} a second at most, over all replicas |")
+    return lines
+
+
+def _cache(cache: CachePlan) -> str:
+    if cache.external:
+        return "external, which decides on its memory and eviction itself"
+    return f"{cache.max_memory_mib} MiB of data each, {cache.eviction}"
 
 
 def _map(plan: Plan) -> str:
@@ -198,4 +220,6 @@ def _size(cpus: float, memory_mib: int) -> str:
 
 
 def _id(name: str) -> str:
-    return name.replace("-", "_")
+    """A node's id in the picture; without the prefix a service could have that of another node, or
+    a word of Mermaid's such as `end`."""
+    return f"node_{name.replace('-', '_')}"

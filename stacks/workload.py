@@ -21,12 +21,13 @@ DATA_PATH = "/data"
 
 class Port(Struct, frozen=True, kw_only=True):
     """A TCP port a workload listens on; ``publish`` is the host address it is offered at.
-    ``peers`` keeps it for the workload's own instances."""
+    ``peers`` keeps it for the workload's own instances; at one with ``metrics`` Prometheus asks."""
 
     name: str
     number: int
     publish: str | None = None
     peers: bool = False
+    metrics: bool = False
 
 
 class Health(Struct, frozen=True, kw_only=True):
@@ -78,8 +79,8 @@ class Scale(Struct, frozen=True, kw_only=True):
 
 
 class Instance(Struct, frozen=True, kw_only=True):
-    """One running copy. ``host`` is the name others reach it by; ``files`` (name → text) are its
-    own, beside those of its workload."""
+    """One running copy. ``host`` is the name others reach it by, which equal ones may share;
+    ``files`` (name → text) are its own, beside those of its workload."""
 
     name: str
     host: str
@@ -133,6 +134,20 @@ class Workload(Struct, frozen=True, kw_only=True):
     connects_to: tuple[str, ...] = ()
     reaches_outside: bool = False
 
+    def sharing(self, host: str) -> tuple[Instance, ...]:
+        """The instances that are reached by ``host``."""
+        return tuple(instance for instance in self.instances if instance.host == host)
+
     def files_of(self, instance: Instance) -> dict[str, str]:
         """All files ``instance`` sees, by name, sorted."""
         return dict(sorted({**self.files, **instance.files}.items()))
+
+
+def size_key(workload: Workload) -> str | None:
+    """The key of a stack file that ``workload``'s sizes are under, without its namespace; ``None``
+    where a stack cannot say them."""
+    if workload.tier == "app":
+        return "app" if workload.name == "app" else f"services.{workload.name}"
+    own = {name: name for name in ("edge", "database", "cache")}
+    own |= {"backup": "database.backup", "offsite": "database.backup.s3"}
+    return own.get(workload.name)

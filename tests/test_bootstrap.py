@@ -338,6 +338,45 @@ def test_bootstrap_that_cannot_go_on_touches_nothing(checkout: Path) -> None:
     assert not (checkout / ".crm").exists()
 
 
+@pytest.mark.parametrize(
+    ("stack", "sentence"),
+    [
+        ("nope", "there is no such stack (there are: dev, horizontal, kubernetes, vertical)"),
+        ("kubernets", "there is no such stack; did you mean 'kubernetes'? (there are: dev, "),
+        ("../x", "'../x' cannot be a stack's name; write lower-case letters, "),
+        ("Dev", "for example Pulumi.sales.yaml (there are: dev, horizontal, kubernetes, vertical)"),
+        ("dev-", "no dash last"),
+    ],
+)
+def test_bootstrap_of_a_stack_there_is_not_touches_nothing(
+    checkout: Path, stack: str, sentence: str
+) -> None:
+    done = subprocess.run(
+        # Without site-packages: as on a machine that has nothing yet.
+        [sys.executable, "-I", "-S", "stacks/bootstrap.py", "up", stack],
+        cwd=checkout,
+        env=environ(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.startswith(f"error: stacks/config/Pulumi.{stack}.yaml: ")
+    assert sentence in done.stderr
+    assert not (checkout / ".venv").exists()
+    assert not (checkout / ".crm").exists()
+
+
+def test_bootstrap_without_the_default_stacks_file_touches_nothing(checkout: Path) -> None:
+    (checkout / "stacks/config/Pulumi.dev.yaml").unlink()
+    done = make(checkout, "up")
+    assert done.returncode != 0
+    assert "Pulumi.dev.yaml: there is no such stack (there are: horizontal" in done.stderr
+    assert "Missing" not in done.stdout
+    assert not (checkout / ".venv").exists()
+
+
 @pytest.mark.parametrize("answer", [b"n\n", b"\n", b"\x04"])
 def test_bootstrap_on_a_terminal_asks_and_takes_no_for_an_answer(
     checkout: Path, answer: bytes

@@ -197,8 +197,12 @@ def test_wrong_usage_exits_2(arguments: list[str], capsys: pytest.CaptureFixture
 def test_render_wants_one_stack_or_all(
     arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(arguments) == 1
-    assert capsys.readouterr().err == "error: crm render: name one stack, or --all\n"
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    said = capsys.readouterr().err
+    assert said.startswith("usage: crm render ")
+    assert said.endswith("crm render: error: name one stack, or --all\n")
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,22 @@ def test_deployed_stack_keeps_its_target(
     assert "crm destroy dev --delete-data" in done.err
 
 
+@pytest.mark.parametrize("engine", ["auto", "embedded", "pulumi"])
+@pytest.mark.parametrize("verb", ["outputs", "refresh"])
+def test_stack_that_was_never_deployed_has_nothing_to_look_at(
+    project: projects.Project, tmp_path: Path, verb: str, engine: str
+) -> None:
+    said = "dev: not deployed yet; run: crm up dev"
+    done = project.crm(verb, "dev", "--engine", engine)
+    assert (done.code, done.out, done.err) == (1, "", f"error: {said}\n")
+    place = f"file://{tmp_path}"
+    elsewhere = project.crm(verb, "dev", "--engine", engine, PULUMI_BACKEND_URL=place)
+    assert elsewhere.err == f"error: {said}\n"
+    if verb == "refresh":
+        assert json.loads(project.crm(verb, "dev", "--json").out)["message"] == said
+    assert "there is no such stack" in project.crm(verb, "nope").err
+
+
 def test_progress_says_what_is_waited_for(capsys: pytest.CaptureFixture[str]) -> None:
     progress = deploy._Progress()
     for status, seconds, detail in (

@@ -19,6 +19,7 @@ from stacks.targets import kubernetes_checks, kubernetes_host
 from stacks.targets.kubernetes_host import NodeSize
 from stacks.workload import Workload
 from tests.declared import APP, GIVEN, PASSWORD
+from tests.sizes import OVERSIZED, workloads_of
 
 
 def planned(**changes: Any) -> tuple[plan.Plan, list[Workload]]:
@@ -234,3 +235,28 @@ def test_what_a_cluster_cannot_carry_is_refused_in_a_sentence(
     with pytest.raises(CrmError, match=said) as refused:
         kubernetes_checks.check(*planned(**asked))
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(("config", "key"), OVERSIZED)
+def test_more_cpus_than_a_node_has_name_their_own_key(
+    cluster: Cluster, config: dict[str, Any], key: str
+) -> None:
+    cluster.nodes = [NodeSize("node-1", 4, 16000)]
+    with pytest.raises(CrmError) as refused:
+        kubernetes_checks.check(*workloads_of({**config, "target": "kubernetes"}))
+    assert f": crm:{key}.cpus: " in str(refused.value)
+    assert "asks for 8 CPUs, but the largest node offers 4 to pods" in str(refused.value)
+
+
+def test_what_the_platform_sizes_itself_is_named_by_no_key(cluster: Cluster) -> None:
+    cluster.nodes = [NodeSize("tiny", 4, 100)]
+    external = {"env": "CRM_PASSWORD"}
+    database = {"host": "db.example", "password": external, "owner_password": external}
+    made, workloads = workloads_of({"target": "kubernetes", "database": {"external": database}})
+    schema = [w for w in workloads if w.name == "schema"]
+    with pytest.raises(CrmError) as refused:
+        kubernetes_checks.check(made, schema)
+    assert str(refused.value).endswith(
+        "Pulumi.dev.yaml: schema, whose size is the platform's own, asks for 0.25 CPUs and 128 "
+        "MiB, but the largest node offers 4 and 100 to pods; give the cluster a larger one"
+    )

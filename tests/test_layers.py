@@ -29,6 +29,7 @@ LEFT = (
     "stacks.spec_words",
     "stacks.spec_errors",
     "stacks.stack_file",
+    "stacks.stack_names",
     "stacks.mysql_settings",
     "stacks.partitions",
     "stacks.shard_map",

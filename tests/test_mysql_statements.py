@@ -82,7 +82,9 @@ def accounts(start_script: str) -> str:
     """The SQL in a start script, with what the shell puts in as a string literal."""
     found = re.search(r"<<SQL\n(.*?)\nSQL\n", start_script, re.DOTALL)
     assert found, "start.sh has no SQL between <<SQL and SQL"
-    return re.sub(r"\$\(secret \w+\)", "'a secret'", found[1])
+    # A quoted name would else be a command to the shell.
+    assert not re.search(r"(?<!\\)`", found[1])
+    return re.sub(r"\$\(secret \w+\)", "'a secret'", found[1]).replace("\\`", "`")
 
 
 def statements(sql: str) -> list[str]:
@@ -104,11 +106,13 @@ STATEMENTS = sorted(
 
 # --- Reading SQL ---------------------------------------------------------------------------------
 
-_TOKEN = re.compile(r"\s+|('(?:[^'\\]|\\.|'')*')|([A-Za-z_][A-Za-z0-9_]*)|(\d+)|([(),.=@*])")
+_TOKEN = re.compile(
+    r"\s+|('(?:[^'\\]|\\.|'')*')|([A-Za-z_][A-Za-z0-9_]*|`[a-z0-9_]+`)|(\d+)|([(),.=@*])"
+)
 
 
 def tokens(sql: str) -> list[str]:
-    """Words, numbers and signs of ``sql``; strings as ``'…'``."""
+    """Words, quoted names, numbers and signs of ``sql``; strings as ``'…'``."""
     found, at = [], 0
     while at < len(sql):
         match = _TOKEN.match(sql, at)
@@ -185,6 +189,14 @@ def test_partitioned_by_range_uses_columns_and_has_no_foreign_key() -> None:
         sql = files["mysql/schema.sql"]
         assert not re.search(r"PARTITION BY RANGE \(", sql), name
         assert "FOREIGN KEY" not in sql, name
+
+
+def test_database_may_have_a_name_that_is_a_word_of_mysqls() -> None:
+    spec = stack_file.parse({"database": {"name": "select", "backup": {}}}, "dev")
+    script = render.Renderer().tree(plan.make("dev", spec))["mysql/start.sh"]
+    named = [words for sql in statements(accounts(script)) for words in [tokens(sql)]]
+    assert not [words for words in named if "select" in words]
+    assert len([words for words in named if "`select`" in words]) == 4
 
 
 def test_schema_can_be_carried_out_again() -> None:

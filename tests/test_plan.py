@@ -135,6 +135,61 @@ def test_connections_that_are_no_number_are_refused(value: str | int) -> None:
     assert "write a whole number of connections, for example 200" in message
 
 
+@pytest.mark.parametrize(
+    ("asked", "sentence"),
+    [
+        (
+            {"innodb_buffer_pool_size": "900G"},
+            "innodb_buffer_pool_size: 384 MiB for the server + 921600 for the buffer pool + 32 for "
+            "128 connections = 922016 MiB, but a shard has 768; write 352M or less, or raise "
+            "crm:database.memory_mib",
+        ),
+        (
+            {"innodb_buffer_pool_size": 353 * 2**20},
+            "innodb_buffer_pool_size: 384 MiB for the server + 353 for the buffer pool + 32 for",
+        ),
+        ({"innodb_buffer_pool_size": "768m"}, "write 352M or less"),
+        ({"innodb_buffer_pool_size": "1e9"}, "'1e9' is not allowed; write a size, for example 512"),
+        (
+            {"max_connections": 100_000},
+            "max_connections: 384 MiB for the server + 288 for the buffer pool + 25000 for 100000 "
+            "connections = 25672 MiB, but a shard has 768; write 384 or less, or raise "
+            "crm:database.memory_mib",
+        ),
+        (
+            {"max_connections": 2_000, "innodb_buffer_pool_size": "64M"},
+            "max_connections: 384 MiB for the server + 64 for the buffer pool + 500 for 2000 "
+            "connections = 948 MiB, but a shard has 768; write 1280 or less",
+        ),
+        (
+            {"max_connections": 2_000, "innodb_buffer_pool_size": "1G"},
+            "innodb_buffer_pool_size: 384 MiB for the server + 1024 for the buffer pool + 500 for "
+            "2000 connections = 1908 MiB, but a shard has 768; raise crm:database.memory_mib",
+        ),
+    ],
+)
+def test_settings_that_memory_cannot_hold_are_refused_with_the_sum(
+    asked: dict[str, Any], sentence: str
+) -> None:
+    message = refusal(database={"memory_mib": 768, "settings": asked})
+    assert message.startswith(f"{FILE}: crm:database.settings.")
+    assert sentence in message
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"max_connections": 384},
+        {"innodb_buffer_pool_size": "352M"},
+        {"innodb_buffer_pool_size": 352 * 2**20, "max_connections": 128},
+        {"innodb_buffer_pool_size": "1K", "max_connections": 1_000},
+    ],
+)
+def test_settings_that_memory_just_holds_are_taken(asked: dict[str, Any]) -> None:
+    found = settings(768, **asked)
+    assert {name: found[name] for name in asked} == {n: str(v) for n, v in asked.items()}
+
+
 # --- Shards and slots ----------------------------------------------------------------------------
 
 

@@ -175,7 +175,47 @@ def test_topology_shows_every_instance() -> None:
         *(node.name for node in planned.cache.nodes),
     ):
         assert f'"{name}<br/>' in text
-    assert text.count("edge --> app_") == 3
+    assert text.count("edge --> node_app_") == 3
+
+
+def test_topology_of_services_with_names_of_mermaids_has_each_node_once() -> None:
+    names = ("people", "end", "subgraph")
+    text = tree(
+        target="kubernetes",
+        edge={"routes": [{"prefix": f"/{name}", "service": name} for name in names]},
+        services={
+            name: {"health_path": "/healthz", "replicas": {"min": 1, "max": 2}} for name in names
+        },
+    )["topology.md"]
+    ids = re.findall(r"^ +(\w+)[\[(]+\"", text, re.MULTILINE)
+    assert len(ids) == len(set(ids)) == 8
+    for name in names:
+        assert f'  node_{name}["{name}<br/>' in text
+        assert f'edge -->|"/{name}"| node_{name}\n' in text
+    assert re.findall(r"^ *end\b.*", text, re.MULTILINE) == ["  end", "  end"]
+
+
+def test_summary_and_topology_say_how_many_edges_and_what_each_counts() -> None:
+    limited = {"replicas": 3, "limits": {"client_requests_per_second": 20}}
+    files = tree(target="kubernetes", edge=limited)
+    text = files["summary.md"]
+    assert "| edge | nginx | 3 | 0.5 | 64 |" in text
+    assert "| limits of the edge | each of its replicas counts for itself |" in text
+    assert "| requests of one address | 60 a second at most, over all replicas |" in text
+    assert 'edge["edge<br/>nginx, round_robin<br/>3 × 0.5 CPU, 64 MiB"]' in files["topology.md"]
+    one = tree(target="kubernetes", edge={**limited, "replicas": 1})
+    assert "limits of the edge" not in one["summary.md"]
+    # Each is told the same, whichever their number is.
+    assert one["nginx/nginx.conf"] == files["nginx/nginx.conf"]
+
+
+def test_summary_says_nothing_of_the_size_of_a_cache_that_is_not_the_stacks() -> None:
+    text = tree(
+        cache={"external": {"host": "redis.example", "password": SECRET}, "memory_mib": 4096}
+    )["summary.md"]
+    (line,) = [line for line in text.splitlines() if line.startswith("| cache |")]
+    assert line == "| cache | external, which decides on its memory and eviction itself, 300 s |"
+    assert "allkeys-lru" not in text
 
 
 def test_summary_adds_up() -> None:

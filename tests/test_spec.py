@@ -250,6 +250,21 @@ def test_values_that_do_not_fit_together_are_refused(config: dict[str, Any], sen
     assert sentence in message
 
 
+@pytest.mark.parametrize(
+    "name", ["information_schema", "mysql", "ndbinfo", "performance_schema", "sys"]
+)
+def test_database_of_the_servers_own_is_refused(name: str) -> None:
+    for external in ({}, {"external": EXTERNAL}):
+        said = refusal({"database": {"name": name, **external}})
+        assert said.startswith(f"{FILE}: crm:database.name: {name!r} is not allowed; write lower")
+        assert "not one of MySQL's own, which are information_schema, mysql, " in said
+
+
+@pytest.mark.parametrize("name", ["select", "mysql_crm", "system", "key"])
+def test_database_may_have_any_other_name(name: str) -> None:
+    assert stack_file.parse({"database": {"name": name}}, "dev").database.name == name
+
+
 # --- Kubernetes ----------------------------------------------------------------------------------
 
 SCALED = {"min": 2, "max": 6}
@@ -258,6 +273,23 @@ SCALED = {"min": 2, "max": 6}
 def test_autoscaler_is_asked_for_in_the_place_of_a_number() -> None:
     config = {"target": "kubernetes", "app": {"replicas": SCALED}}
     assert stack_file.parse(config, "dev").app.replicas == Autoscale(min=2, max=6, cpu_percent=70)
+
+
+def test_docker_has_one_edge_and_says_why() -> None:
+    assert refusal({"edge": {"replicas": 2}}) == (
+        f"{FILE}: `edge.replicas`: Docker offers the edge at a port of this machine, which one "
+        "container holds; write replicas: 1, or target: kubernetes"
+    )
+    for target in ("docker", "kubernetes"):
+        assert stack_file.parse({"target": target, "edge": {"replicas": 1}}, "dev")
+    assert stack_file.parse({"target": "kubernetes", "edge": {"replicas": 10}}, "dev")
+
+
+@pytest.mark.parametrize("replicas", [0, 11, "two", {"min": 1, "max": 2}])
+def test_edges_are_one_to_ten(replicas: object) -> None:
+    said = refusal({"target": "kubernetes", "edge": {"replicas": replicas}})
+    assert said.startswith(f"{FILE}: crm:edge.replicas: ")
+    assert "write a whole number from 1 to 10, for example 2" in said
 
 
 def test_docker_has_no_autoscaler_and_says_what_to_write() -> None:

@@ -193,6 +193,8 @@ def test_prefix_that_is_no_plain_path_is_refused(prefix: str) -> None:
     [
         *("app", "backup", "cache", "database", "drill", "edge", "job", "offsite"),
         *("partitions", "restore", "schema", "switch"),
+        *("allow-dns", "deny-all", "namespace", "registry-pull", "service-account"),
+        *("app-from-edge", "app-to-cache", "partitions-data", "backup-1-drill"),
         *(
             "orders-files",
             "orders-next",
@@ -217,8 +219,8 @@ def test_service_whose_name_is_taken_or_no_name_is_refused(name: str) -> None:
     message = refusal(config)
     assert f"{name!r} is not allowed as a name; write lower-case letters, digits and" in message
     taken = (
-        "app, backup, cache, database, drill, edge, job, offsite, partitions, restore, schema or "
-        "switch"
+        "allow-dns, app, backup, cache, database, deny-all, drill, edge, job, namespace, offsite, "
+        "partitions, registry-pull, restore, schema, service-account or switch"
     )
     assert f"not {taken}, nor with" in message
 

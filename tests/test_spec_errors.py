@@ -46,7 +46,7 @@ def test_misspelled_key_gets_the_nearest_name(config: dict[str, Any], hint: str)
         (
             {"edge": {"routes": [{"prefix": "/a", "service": "app"}, {"prefix": "/b"}]}},
             "crm:edge.routes[1].service: is missing; write lower-case letters, digits and dashes, "
-            "a letter first, 31 at most, for example sales",
+            "a letter first, no dash last, 31 at most, for example sales",
         ),
         (
             {"app": {"replicas": {"min": 2}}},

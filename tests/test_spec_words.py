@@ -96,6 +96,15 @@ def test_introspection_finds_the_fields_there_are() -> None:
     }, "a new kind of value: teach these tests how to give it a wrong one"
 
 
+@pytest.mark.parametrize("owner", ["sales-", "a-", "a--"])
+def test_name_that_no_label_of_kubernetes_may_have_is_refused(owner: str) -> None:
+    said = refusal({"owner": owner})
+    assert said.startswith(f"{FILE}: crm:owner: {owner!r} is not allowed; write lower-case ")
+    assert "no dash last" in said
+    with pytest.raises(CrmError, match=r"cannot be a stack's name; .* no dash last"):
+        stack_file.parse({}, owner)
+
+
 @pytest.mark.parametrize("bad", ["\n", ";", "}", "{{", "{%", "`", "$", "'", '"', "\0", " ", "#"])
 @pytest.mark.parametrize(("path", "kind", "meta"), STRINGS, ids=_id)
 def test_text_with_a_character_that_could_leave_its_place_is_refused(

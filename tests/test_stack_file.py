@@ -129,6 +129,56 @@ def test_values_of_others_and_secrets_are_left_alone(tmp_path: Path) -> None:
     assert stack_file.read("dev", tmp_path) == {"app": {"replicas": 2}}
 
 
+SECURE = "{secure: v1:abc}"
+
+
+@pytest.mark.parametrize(
+    ("lines", "sentence"),
+    [
+        (
+            f"  crm:app: {SECURE}\n",
+            "crm:app: is encrypted, and is no secret; write it as it is, after: pulumi config rm "
+            "crm:app",
+        ),
+        (
+            f"  crm:edge: {{weights: [1, 2], algorithm: weighted}}\n  crm:app: {SECURE}\n",
+            "crm:app: is encrypted, and is no secret",
+        ),
+        (
+            f"  crm:misspelled: {SECURE}\n",
+            "crm:misspelled: is encrypted, and no secret is read from it; write {config: "
+            "misspelled} where the secret is asked for, or run: pulumi config rm crm:misspelled",
+        ),
+        (f"  crm:databas: {SECURE}\n", "read from it; did you mean `database`? Else write "),
+        (
+            "  crm:secrets: {cache_password: {config: redis_password}}\n"
+            f"  crm:redis_pasword: {SECURE}\n",
+            "did you mean `redis_password`?",
+        ),
+        (f"  crm:cache: {{external: {SECURE}}}\n", "crm:cache.external.secure: there is no such"),
+    ],
+)
+def test_encrypted_value_that_no_secret_is_read_from_is_refused(
+    lines: str, sentence: str, tmp_path: Path
+) -> None:
+    write(tmp_path, "dev", f"config:\n{lines}")
+    said = refusal("dev", tmp_path)
+    assert said.startswith("stacks/config/Pulumi.dev.yaml: ")
+    assert sentence in said
+    assert "v1:abc" not in said
+
+
+def test_encrypted_value_that_a_secret_is_read_from_is_taken(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        "dev",
+        "config:\n  crm:edge:\n    tls:\n      certificate: {config: pem}\n"
+        "      key: {file: key.pem}\n  crm:secrets:\n    cache_password: {config: redis_password}\n"
+        f"  crm:pem: {SECURE}\n  crm:redis_password: {SECURE}\n  docker:password: {SECURE}\n",
+    )
+    assert stack_file.load("dev", tmp_path).edge.tls is not None
+
+
 def test_anchors_may_be_used(tmp_path: Path) -> None:
     write(
         tmp_path,

@@ -9,6 +9,9 @@ from policies.model import Problem, Resource, Rule
 from policies.reading import copies, is_kubernetes, tier, workload
 from stacks.spec_policies import Policies
 
+_EDGES = 2
+"""They hold nothing and work on nothing: more than one is for when one is lost."""
+
 _SERVING = ("Container", "Deployment", "StatefulSet")
 
 
@@ -20,11 +23,14 @@ def _find(resources: Sequence[Resource], asked: Policies) -> Iterator[Problem]:
     number: Counter[str] = Counter()
     each = copies(resources)
     for resource in resources:
-        if resource.kind in _SERVING and tier(resource) == "app":
+        # One machine's published port is one container's.
+        serves = tier(resource) == "app" or (at_cluster and tier(resource) == "edge")
+        if resource.kind in _SERVING and serves:
             number[workload(resource)] += each[resource.name][0]
     for name, there in sorted(number.items()):
-        if there < wanted:
-            yield Problem(name, f"has {there} of the {wanted} replicas that production needs")
+        needed = min(wanted, _EDGES) if name == "edge" else wanted
+        if there < needed:
+            yield Problem(name, f"has {there} of the {needed} replicas that production needs")
     budgets = [r for r in resources if is_kubernetes(r) and r.kind == "PodDisruptionBudget"]
     covered = {str(_chosen(budget).get("crm.workload")) for budget in budgets}
     for name in sorted(set(number) - covered) if at_cluster else ():

@@ -134,10 +134,13 @@ def _of_instance(
             workload=name,
             protect=instance.own_data.protect,
         )
+    # Of those that share a name it comes with the last.
+    sharing = workload.sharing(instance.host)
+    behind, is_last = sharing[0].name, sharing[-1] is instance
     service = None
-    if workload.ports and not workload.run_once:
+    if workload.ports and not workload.run_once and is_last:
         service = Manifest(
-            key=f"{instance.name}-service",
+            key=f"{behind}-service",
             object=services.service(plan, workload, instance),
             # One with an address of its own is ready when a pod stands behind it.
             after=("namespace",) if workload.stop_first else (instance.name,),
@@ -164,11 +167,11 @@ def _of_instance(
             after=(instance.name,),
             workload=name,
         )
-    if services.is_published(workload) and plan.kubernetes.expose == "ingress":
+    if services.is_published(workload) and plan.kubernetes.expose == "ingress" and is_last:
         yield Manifest(
-            key=f"{instance.name}-ingress",
+            key=f"{behind}-ingress",
             object=services.ingress(plan, workload, instance),
-            after=(f"{instance.name}-service",),
+            after=(f"{behind}-service",),
             workload=name,
         )
 

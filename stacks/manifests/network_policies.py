@@ -46,6 +46,16 @@ def of_workload(
             workload,
             {"policyTypes": ["Ingress"], "ingress": [{"ports": [_port(p) for p in published]}]},
         )
+    figures = [_port(port) for port in workload.ports if port.metrics]
+    if plan.kubernetes.metrics_from and figures:
+        named = {"kubernetes.io/metadata.name": plan.kubernetes.metrics_from}
+        source = {"namespaceSelector": {"matchLabels": named}}
+        yield _policy(
+            plan,
+            f"{workload.name}-from-namespace",
+            workload,
+            {"policyTypes": ["Ingress"], "ingress": [{"from": [source], "ports": figures}]},
+        )
     for other in workloads:
         ports = _ports(other, workload)
         if other.name in workload.connects_to and ports:

@@ -12,12 +12,14 @@ _TYPES = {"load_balancer": "LoadBalancer", "node_port": "NodePort", "ingress": "
 
 
 def service(plan: Plan, workload: Workload, instance: Instance) -> dict[str, Any]:
-    """A Service named as others call ``instance``, in front of its pod."""
+    """A Service named as others call ``instance``, in front of its pod, and of those that share
+    the name."""
     # What people come in by offers nothing else: a cluster may open all of its ports to them.
     offered = [port for port in workload.ports if port.publish or not is_published(workload)]
+    alone = _alone(workload, instance)
     spec: dict[str, Any] = {
         "type": "ClusterIP",
-        "selector": selector(plan, workload.name, instance.name),
+        "selector": selector(plan, workload.name, alone.name if alone else None),
         "ports": [
             {"name": port.name, "port": port.number, "targetPort": port.name, "protocol": "TCP"}
             for port in offered
@@ -32,9 +34,14 @@ def service(plan: Plan, workload: Workload, instance: Instance) -> dict[str, Any
     return {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": metadata(plan, instance.host, workload, instance),
+        "metadata": metadata(plan, instance.host, workload, alone),
         "spec": spec,
     }
+
+
+def _alone(workload: Workload, instance: Instance) -> Instance | None:
+    """``instance``, unless others are reached by its name too: all of the workload's, then."""
+    return instance if len(workload.sharing(instance.host)) == 1 else None
 
 
 def is_published(workload: Workload) -> bool:
@@ -81,7 +88,11 @@ def ingress(plan: Plan, workload: Workload, instance: Instance) -> dict[str, Any
         "kind": "Ingress",
         # Not every kind of it says where it listens, so waiting for that might never end.
         "metadata": metadata(
-            plan, instance.host, workload, instance, {"pulumi.com/skipAwait": "true"}
+            plan,
+            instance.host,
+            workload,
+            _alone(workload, instance),
+            {"pulumi.com/skipAwait": "true"},
         ),
         "spec": spec,
     }

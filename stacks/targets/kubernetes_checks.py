@@ -10,7 +10,7 @@ from stacks.paths import stack_file_name
 from stacks.plan import Plan
 from stacks.targets import kubernetes_host
 from stacks.targets.kubernetes_host import Cluster, Refused
-from stacks.workload import STACK_LABEL, Workload
+from stacks.workload import STACK_LABEL, Workload, size_key
 
 OWNER_LABEL = "crm.owner"
 OLDEST = (1, 31)
@@ -97,17 +97,26 @@ def _check_nodes(cluster: Cluster, workloads: Sequence[Workload], source: str) -
         cpus = max(node.cpus for node in nodes)
         memory_mib = max(node.memory_mib for node in nodes)
         if workload.cpus > cpus:
-            key, wanted, most = "cpus", f"{workload.cpus:g} CPUs", f"{cpus:g}"
+            what, wanted, most = "cpus", f"{workload.cpus:g} CPUs", f"{cpus:g}"
         elif workload.memory_mib > memory_mib:
-            key, wanted, most = "memory_mib", f"{workload.memory_mib} MiB", f"{memory_mib}"
+            what, wanted, most = "memory_mib", f"{workload.memory_mib} MiB", f"{memory_mib}"
         else:
+            what, most = "", ""
+        key = size_key(workload)
+        if key is None:
+            raise CrmError(
+                f"{source}: {workload.name}, whose size is the platform's own, asks for "
+                f"{workload.cpus:g} CPUs and {workload.memory_mib} MiB, but the largest node "
+                f"offers {cpus:g} and {memory_mib} to pods; give the cluster a larger one"
+            )
+        if not what:
             sizes = ", ".join(f"{n.name} {n.cpus:g} and {n.memory_mib}" for n in nodes[:5])
             raise CrmError(
-                f"{source}: crm:{workload.tier}: {workload.cpus:g} CPUs and {workload.memory_mib} "
+                f"{source}: crm:{key}: {workload.cpus:g} CPUs and {workload.memory_mib} "
                 f"MiB fit on no node at once ({sizes}); lower one of them"
             )
         raise CrmError(
-            f"{source}: crm:{workload.tier}.{key}: {workload.name} asks for {wanted}, but the "
+            f"{source}: crm:{key}.{what}: {workload.name} asks for {wanted}, but the "
             f"largest node offers {most} to pods; write {most} or less"
         )
 

@@ -69,7 +69,7 @@ def _partitions(
             ),
             files={"app.json": files["app/partitions.json"]},
             secrets=("database_owner_password", *plan.database.tls.client_secrets),
-            ports=(Port(name="metrics", number=plan.app.port),),
+            ports=(Port(name="metrics", number=plan.app.port, metrics=True),),
             # A file takes as long as it takes: a restart would begin it anew, for ever.
             health=Health(
                 command=http_get(plan.app.port, "/healthz"), alive=("true",) if data else None
@@ -107,7 +107,7 @@ def _service(
         ),
         files={"app.json": files[f"app/{service.name}.json"]},
         secrets=("cache_password", "database_app_password", *plan.database.tls.client_secrets),
-        ports=(Port(name="http", number=service.port),),
+        ports=(Port(name="http", number=service.port, metrics=True),),
         health=Health(
             command=http_get(service.port, "/readyz"), alive=http_get(service.port, "/healthz")
         ),

@@ -9,7 +9,8 @@ from stacks.workload import FILES_PATH, Health, Instance, Port, Reload, Workload
 
 
 def workloads(plan: Plan, files: Mapping[str, str]) -> list[Workload]:
-    """One proxy. Changed files are validated, then reloaded: it is not replaced for them."""
+    """One proxy, or equal ones behind one name. Changed files are validated, then reloaded: on
+    Docker none is replaced for them."""
     edge = plan.edge
     name = edge.files[0]
     if edge.proxy == "haproxy":
@@ -25,7 +26,7 @@ def workloads(plan: Plan, files: Mapping[str, str]) -> list[Workload]:
     ports = [Port(name="http", number=edge.port, publish=edge.address)]
     if edge.tls is not None:
         ports.append(Port(name="https", number=edge.tls.port, publish=edge.address))
-    ports.append(Port(name="metrics", number=edge.metrics_port))
+    ports.append(Port(name="metrics", number=edge.metrics_port, metrics=True))
     return [
         Workload(
             name="edge",
@@ -35,7 +36,11 @@ def workloads(plan: Plan, files: Mapping[str, str]) -> list[Workload]:
             uid=10004,
             cpus=edge.cpus,
             memory_mib=edge.memory_mib,
-            instances=(Instance(name="edge", host="edge"),),
+            # The first is called as the only one is: more of them leave it alone.
+            instances=(
+                Instance(name="edge", host="edge"),
+                *(Instance(name=f"edge-{n}", host="edge") for n in range(2, edge.replicas + 1)),
+            ),
             files={file: files[f"{edge.proxy}/{file}"] for file in edge.files},
             secrets=CERTIFICATE_SECRETS if edge.tls else (),
             ports=tuple(ports),

@@ -85,3 +85,25 @@ def test_scaling_loses_no_request_and_leaves_data_tiers_alone(
     # Those that stayed all the time are the same pods.
     kept = {name for name in before if name.startswith(("app-1-", "app-2-"))}
     assert {name: after[name] for name in kept} == {name: before[name] for name in kept}
+
+
+def test_second_edge_comes_and_goes_without_a_failed_request(kubernetes: KubernetesStack) -> None:
+    before = kubernetes.started()
+    one, two = "  crm:edge:\n", "  crm:edge:\n    replicas: 2\n"
+    with load(kubernetes.url, PATHS, clients=2, keeps=False) as seen:
+        # It is a Deployment; the Service that there is selects both.
+        for old, new, names, change in (
+            (one, two, {"edge", "edge-2"}, {"create": 1, "update": 1}),
+            (two, one, {"edge"}, {"delete": 1, "update": 1}),
+        ):
+            kubernetes.edit(old, new)
+            changes = kubernetes.up()
+            del changes["same"]
+            assert changes == STILL | change
+            running = {pod["metadata"]["labels"]["crm.instance"] for pod in kubernetes.pods("edge")}
+            assert running == names
+            slices = kubernetes.get("endpointslices", "--selector=kubernetes.io/service-name=edge")
+            ready = [e for each in slices for e in each["endpoints"] if e["conditions"]["ready"]]
+            assert len(ready) == len(names)
+    assert seen.failures == []
+    assert kubernetes.started() == before

@@ -29,6 +29,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
             "ingress_class": "nginx",
         }
     },
+    "edges": {"edge": {"replicas": 3}},
     "node-port": {"kubernetes": {"expose": "node_port", "node_port": 30080}},
     "registry": {
         "images": {"registry": "registry.example.com:5000/team", "pull_secret": SECRET},

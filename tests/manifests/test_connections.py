@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
+import yaml
+
 from stacks.manifests import Manifest
+from stacks.paths import ROOT
 from tests.manifests.reading import Object, every_set, of_kind, one
 from tests.manifests.sets import NAMES, made, parsed
 
@@ -67,6 +71,57 @@ def test_policies_follow_from_the_workloads(name: str) -> None:
     wanted = {(w.name, other) for w in workloads for other in w.connects_to}
     wanted |= {(w.name, "*") for w in workloads if w.reaches_outside}
     assert pairs == wanted
+
+
+# Who has figures, by the variant that runs all of them.
+FIGURES = {("edge", 9113), ("app", 8000), ("orders", 8000), ("partitions", 8000)}
+
+
+def test_one_namespace_may_ask_all_that_have_figures_and_nothing_else() -> None:
+    config: dict[str, Any] = {
+        "edge": {"routes": [{"prefix": "/api/v1/orders", "service": "orders"}]},
+        "services": {"orders": {"health_path": "/healthz"}},
+        "database": {
+            "backup": {},
+            "tables": {"visits": {"column": "seen_at", "interval": "day", "ahead": 1}},
+        },
+    }
+    _, _, closed = parsed(**config)
+    _, _, found = parsed(**config, kubernetes={"metrics_from": "monitoring"})
+    # All else is as it is without it.
+    others = [m.object for m in found if not m.key.endswith("-from-namespace")]
+    assert others == [m.object for m in closed]
+    opened = [m for m in found if m.key.endswith("-from-namespace")]
+    asked = set()
+    for manifest in opened:
+        spec = manifest.object["spec"]
+        (rule,) = spec["ingress"]
+        named = {"kubernetes.io/metadata.name": "monitoring"}
+        assert rule["from"] == [{"namespaceSelector": {"matchLabels": named}}]
+        assert spec["policyTypes"] == ["Ingress"]
+        (port,) = rule["ports"]
+        asked.add((spec["podSelector"]["matchLabels"]["crm.workload"], port["port"]))
+    assert asked == FIGURES
+
+
+def test_documented_monitor_finds_the_pods_and_ports_with_figures() -> None:
+    _, workloads, _ = parsed(
+        database={"tables": {"visits": {"column": "seen_at", "interval": "day", "ahead": 1}}}
+    )
+    text = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(r"```yaml\n(apiVersion: monitoring.*?)```", text, re.DOTALL)
+    asked = set()
+    for monitor in yaml.safe_load_all(shown):
+        (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
+        assert endpoint["path"] == "/metrics"
+        (chosen,) = monitor["spec"]["selector"]["matchExpressions"]
+        assert chosen["operator"] == "In"
+        for workload in workloads:
+            labels = {"crm.tier": workload.tier, "crm.workload": workload.name}
+            if labels[chosen["key"]] in chosen["values"]:
+                (number,) = [p.number for p in workload.ports if p.name == endpoint["port"]]
+                asked.add((workload.name, number))
+    assert asked == {pair for pair in FIGURES if pair[0] != "orders"}
 
 
 # --- The door -------------------------------------------------------------------------------------

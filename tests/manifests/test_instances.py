@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from stacks import plan, stack_file
+from stacks.errors import CrmError
 from tests.manifests.reading import (
     container_of,
     every_set,
@@ -33,7 +36,7 @@ def test_each_instance_is_one_controller_that_is_reached_by_its_name(name: str) 
             if kind in ("Deployment", "StatefulSet") and not workload.scale:
                 assert controller["spec"]["replicas"] == 1
             if workload.ports:
-                service = one(found, f"{instance.name}-service")
+                service = one(found, f"{workload.sharing(instance.host)[0].name}-service")
                 assert service["metadata"]["name"] == instance.host
 
 
@@ -45,7 +48,39 @@ def test_selectors_find_the_pods_of_their_own_instance_alone(name: str) -> None:
         chosen = object_["spec"]["selector"]
         chosen = chosen.get("matchLabels", chosen)
         matched = [k for k, labels in templates.items() if chosen.items() <= labels.items()]
-        assert matched == [key.removesuffix("-service")]
+        if (name, key) == ("edges", "edge-service"):
+            assert matched == ["edge", "edge-2", "edge-3"]
+        else:
+            assert matched == [key.removesuffix("-service")]
+
+
+def test_more_edges_leave_the_first_alone_and_stand_behind_one_service() -> None:
+    few, many = ({m.key: m for m in parsed(edge={"replicas": n})[2]} for n in (1, 3))
+    added = {"edge-2", "edge-3"}
+    assert many.keys() - few.keys() == added
+    assert few.keys() <= many.keys()
+    changed = {key for key in few if few[key].object != many[key].object}
+    assert changed == {"edge-service"}
+    # Who comes in is sent to a new one only once all are ready.
+    assert many["edge-service"].after == ("edge-3",)
+    assert "edge-2" in many["edge-3"].after
+    budget = many["edge-disruptions"].object["spec"]
+    assert budget["maxUnavailable"] == 1
+    assert budget["selector"]["matchLabels"] == {"crm.stack": "dev", "crm.workload": "edge"}
+    spread = many["edge-3"].object["spec"]["template"]["spec"]["topologySpreadConstraints"]
+    assert [each["labelSelector"]["matchLabels"] for each in spread] == [
+        {"crm.stack": "dev", "crm.workload": "edge"}
+    ] * 2
+
+
+def test_ingress_leads_to_all_edges_by_one_service() -> None:
+    ingress = {"expose": "ingress", "ingress_host": "crm.example.com"}
+    _, _, found = parsed(edge={"replicas": 2}, kubernetes=ingress)
+    (entry,) = of_kind(found, "Ingress").values()
+    assert "crm.instance" not in entry["metadata"]["labels"]
+    (path,) = entry["spec"]["rules"][0]["http"]["paths"]
+    assert path["backend"]["service"]["name"] == "edge"
+    assert [m.after for m in found if m.key == "edge-ingress"] == [("edge-service",)]
 
 
 @pytest.mark.parametrize("name", stack_file.names())
@@ -121,6 +156,43 @@ def test_longest_names_are_still_ones_the_api_takes() -> None:
     # A pod's name ends in another 17 characters, and a Job's pods' labels hold all of its name.
     planned = plan.make("s" * 31, stack_file.load("horizontal", target="kubernetes"))
     assert len(planned.kubernetes.namespace) <= 63
+
+
+@every_set
+def test_no_two_objects_have_one_key(name: str) -> None:
+    _, _, found = made(name)
+    keys = [manifest.key for manifest in found]
+    assert len(keys) == len(set(keys))
+
+
+def test_no_service_can_have_the_key_of_another_object() -> None:
+    # One that is autoscaled has a controller whose key is the service's own name.
+    service: dict[str, Any] = {"health_path": "/healthz", "replicas": {"min": 1, "max": 2}}
+    secret = {"env": "CRM_PASSWORD"}
+    config: dict[str, Any] = {
+        "images": {"pull_secret": secret},
+        "database": {
+            "shards": 2,
+            "backup": {
+                "s3": {"bucket": "b-b", "access_key_id": secret, "secret_access_key": secret}
+            },
+        },
+        "edge": {"routes": [{"prefix": "/a", "service": "orders"}]},
+        "services": {"orders": service},
+    }
+    _, _, found = parsed(**config)
+    refused = 0
+    for key in {manifest.key for manifest in found} - {"orders"}:
+        config["services"] = {key: service}
+        config["edge"] = {"routes": [{"prefix": "/a", "service": key}]}
+        try:
+            _, _, others = parsed(**config)
+        except CrmError as error:
+            assert "is not allowed as a name" in str(error)
+            refused += 1
+        else:
+            assert len({m.key for m in others}) == len(others), key
+    assert refused > 40
 
 
 # --- Order ----------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ MYSQL, REDIS = "mysql/database-2/my.cnf", "redis/cache-3/redis.conf"
 SCHEMA, START = "mysql/schema.sql", "mysql/start.sh"
 SOCKET = "stats socket /run/crm/haproxy.sock mode 600"
 CIPHERS = "ECDHE-ECDSA-AES128-GCM-SHA256:"
-GRANT = "GRANT SELECT, INSERT, UPDATE, DELETE ON crm.* TO 'crm_app'@'%';"
+GRANT = "GRANT SELECT, INSERT, UPDATE, DELETE ON \\`crm\\`.* TO 'crm_app'@'%';"
 
 MUTATIONS: dict[str, tuple[Mutation, ...]] = {
     "haproxy_body_limit": (

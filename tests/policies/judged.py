@@ -17,6 +17,8 @@ from stacks.spec import StackSpec
 
 TODAY = date(2027, 1, 15)
 TARGETS = ("docker", "kubernetes")
+EDGES = {"docker": 1, "kubernetes": 2}
+"""How many edges production needs: one port of a machine is one container's."""
 TLS = {
     "hosts": ["crm.example.com"],
     "certificate": {"file": "/etc/ssl/crm.pem"},
@@ -43,7 +45,7 @@ def production(target: str, **changes: Any) -> StackSpec:
         **config,
         "target": target,
         "cost_centre": "sales-7",
-        "edge": {**edge, "tls": TLS},
+        "edge": {**edge, "tls": TLS, "replicas": EDGES[target]},
         "database": {**database, "backup": {}, "orders": ORDERS},
         "policies": {"production": True},
         **changes,

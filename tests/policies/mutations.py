@@ -97,6 +97,8 @@ SECURITY = f"{FIRST}/securityContext"
 PORT = {"internal": 3306, "external": 3306, "ip": "0.0.0.0", "protocol": "tcp"}
 SOCKET = "/var/run/docker.sock"
 
+_NAMED = {"kubernetes.io/metadata.name": "monitoring"}
+
 MUTATIONS: dict[str, tuple[Mutation, ...]] = {
     "backup_in_production": (
         (DOCKER, "Container backup-2", gone),
@@ -222,6 +224,16 @@ MUTATIONS: dict[str, tuple[Mutation, ...]] = {
         ),
         (
             CLUSTER,
+            "NetworkPolicy database-from-app",
+            add("spec/ingress/0/from", {"namespaceSelector": {"matchLabels": _NAMED}}),
+        ),
+        (
+            CLUSTER,
+            "NetworkPolicy app-from-edge",
+            add("spec/ingress/0/from", {"namespaceSelector": {"matchLabels": {"team": "sales"}}}),
+        ),
+        (
+            CLUSTER,
             "Deployment app-1",
             put("spec/template/metadata/labels/crm.workload", "stranger"),
         ),
@@ -298,6 +310,8 @@ MUTATIONS: dict[str, tuple[Mutation, ...]] = {
         ),
         (DOCKER, "Container app-1", lambda stack, _: gone_all_but_first(stack)),
         (CLUSTER, "Deployment app-1", lambda stack, _: gone_all_but_first(stack)),
+        (CLUSTER, "Deployment edge-2", gone),
+        (CLUSTER, "PodDisruptionBudget edge-disruptions", gone),
     ),
     "required_labels": (
         (DOCKER, "Container app-1", unlabelled("crm.owner")),

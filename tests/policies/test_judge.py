@@ -13,7 +13,7 @@ from policies.model import Problem, Resource, Rule, lines
 from stacks import policy_gate, stack_file
 from stacks.errors import CrmError
 from stacks.spec_policies import Policies
-from tests.policies.judged import TARGETS, TODAY, Stack, planned, production, register
+from tests.policies.judged import EDGES, TARGETS, TODAY, Stack, planned, production, register
 from tests.policies.mutations import put
 
 EXCEPTION = {
@@ -86,7 +86,7 @@ def test_exception_is_for_one_rule_and_one_resource(change: dict[str, str]) -> N
 def test_exception_holds_whatever_the_hash_in_a_name() -> None:
     exception = {**EXCEPTION, "rule": "tls_in_production", "resource": "edge-files"}
     for target in TARGETS:
-        spec = production(target, edge={"proxy": "haproxy"})
+        spec = production(target, edge={"proxy": "haproxy", "replicas": EDGES[target]})
         found = policy_gate.findings(register(spec), spec.policies, TODAY)
         assert [f.rule for f in found] == ["tls_in_production"]
         wanted = asked(exceptions=[exception])

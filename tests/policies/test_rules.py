@@ -20,7 +20,7 @@ from stacks.prices import load
 from stacks.reviews import side
 from stacks.spec_policies import CostCeiling, Parameters, Policies, RuleName
 from tests.live import parity
-from tests.policies.judged import TARGETS, TODAY, Stack, production, register
+from tests.policies.judged import EDGES, ORDERS, TARGETS, TODAY, Stack, production, register
 from tests.policies.mutations import MUTATIONS, Change
 
 PRODUCTION = Policies(production=True, parameters=Parameters(cost_ceiling=CostCeiling(month=1_000)))
@@ -155,7 +155,8 @@ def test_nginx_with_a_certificate_is_for_production() -> None:
     assert edge.tls is not None
     tls = {"hosts": list(edge.tls.hosts), "certificate": {"file": "c"}, "key": {"file": "k"}}
     for target in TARGETS:
-        spec = production(target, edge={"proxy": "nginx", "tls": tls})
+        asked = {"proxy": "nginx", "tls": tls, "replicas": EDGES[target]}
+        spec = production(target, edge=asked)
         assert policy_gate.findings(register(spec), spec.policies, TODAY) == []
 
 
@@ -197,6 +198,10 @@ SERVICES = {
         ("kubernetes", {"app": {"replicas": {"min": 2, "max": 6}}}),
         ("kubernetes", {"kubernetes": {"expose": "ingress", "ingress_host": "crm.example.com"}}),
         ("kubernetes", {"kubernetes": {"expose": "node_port", "node_port": 30080}}),
+        (
+            "kubernetes",
+            {"kubernetes": {"metrics_from": "monitoring"}, "database": {"orders": ORDERS}},
+        ),
         (
             "kubernetes",
             {"images": {"registry": "registry.example.com/team", "pull_secret": GIVEN}},

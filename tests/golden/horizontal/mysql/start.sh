@@ -34,15 +34,15 @@ secret() { # an SQL string of a secret
 cat >/run/crm/accounts.sql <<SQL
 SET SESSION sql_log_bin = 0;
 ALTER USER 'root'@'localhost' IDENTIFIED BY $(secret root);
-CREATE DATABASE IF NOT EXISTS crm CHARACTER SET utf8mb4;
+CREATE DATABASE IF NOT EXISTS \`crm\` CHARACTER SET utf8mb4;
 CREATE USER IF NOT EXISTS 'crm_owner'@'%';
 ALTER USER 'crm_owner'@'%' IDENTIFIED BY $(secret owner) REQUIRE SSL;
 ALTER USER 'crm_owner'@'%' DISCARD OLD PASSWORD;
-GRANT ALL PRIVILEGES ON crm.* TO 'crm_owner'@'%';
+GRANT ALL PRIVILEGES ON \`crm\`.* TO 'crm_owner'@'%';
 CREATE USER IF NOT EXISTS 'crm_app'@'%';
 ALTER USER 'crm_app'@'%' IDENTIFIED BY $(secret app) REQUIRE SSL;
 ALTER USER 'crm_app'@'%' DISCARD OLD PASSWORD;
-GRANT SELECT, INSERT, UPDATE, DELETE ON crm.* TO 'crm_app'@'%';
+GRANT SELECT, INSERT, UPDATE, DELETE ON \`crm\`.* TO 'crm_app'@'%';
 SQL
 
 # For the health check, and for a person: mysql --defaults-file=/run/crm/client.cnf
