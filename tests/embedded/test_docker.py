@@ -231,6 +231,7 @@ def test_drift_is_shown_then_mended(stack: Project, client: docker.DockerClient)
         ('command=("sh", "-c", "echo last words; exit 3")', "ended with exit code 3\nlast words"),
         (f"wait=True, wait_timeout=10, healthcheck={ILL}", "ill"),
     ],
+    ids=["ends", "ill"],
 )
 def test_container_that_does_not_get_there_is_removed_with_its_last_words(
     stack: Project, client: docker.DockerClient, more: str, message: str
