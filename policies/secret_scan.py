@@ -63,10 +63,11 @@ def tells(name: str) -> bool:
 
 _REFERENCE = re.compile(
     r"""\$ | .*\$[({] | [`{] | <[^>]*>\Z | [|>][+-]?\Z | \*+\Z | \?\Z | %[({]?\w
-      | (?:env|file|secret|vault)[:+] | \.{0,2}/(?:[\w.@${}*-]+/?)*\Z""",
+      | (?:env|file|secret|vault)[:+] | \w+:// | \.{0,2}/(?:[\w.@${}*-]+/?)*\Z""",
     re.VERBOSE,
 )
-"""A value that says where the secret is, that is to be put in, or that begins in the next line."""
+"""A value that says where the secret is, that is to be put in, or that begins in the next line.
+What is in a URL is found by its looks."""
 _CODE = re.compile(r"\[|[A-Za-z_][\w.]*[(\[]")
 """The same of a program; in quotes it would be text."""
 _NO_SECRET = {
@@ -97,7 +98,7 @@ _LOOKS = (
     (
         "a password in a URL",
         re.compile(
-            r"\b[a-z][a-z0-9+.-]*://[^\s/@:\"']*:(?P<value>[^\s/@\"']+)@"
+            r"\b[a-z][a-z0-9+.-]{0,30}://[^\s/@:\"']*:(?P<value>[^\s/@\"']+)@"
             r"|\b\w+:(?P<other>[^\s@:\"']+)@(?:tcp|unix)\(",
             re.IGNORECASE,
         ),
@@ -109,7 +110,7 @@ _LOOKS = (
             r"|(?:AKIA|ASIA)[A-Z0-9]{12,}|xox[a-z]-[\w-]{8,}|xapp-[\w-]{8,}|[rs]k_live_\w{8,}"
             r"|AIza[\w-]{30,}|ya29\.[\w-]{16,}|SG\.[\w-]{16,}|npm_\w{30,}|pypi-[\w-]{16,}"
             r"|dckr_pat_[\w-]{16,}|hv[sb]\.[\w-]{16,}|pul-[0-9a-f]{40}|sk-[\w-]{20,}"
-            r"|eyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]+)"
+            r"|(?<![\w-])eyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]+)"
             r"|\bhooks\.slack\.com/services/T\w+/B\w+/\w+"
         ),
     ),
@@ -131,7 +132,7 @@ _LOOKS = (
         ),
     ),
 )
-_NAME = r"(?<![\w$])(?<!\$\{)[\"']?(?P<name>[A-Za-z_][\w.-]*)"
+_NAME = r"(?<![\w$])(?<!\$\{)[\"']?(?P<name>[A-Za-z_][\w.-]{0,99})"
 _VALUE = r"(?P<value>\"(?:[^\"\\\n]|\\.)*\"|'[^'\n]*'|[^\s\"',;&}\])]+)"
 _END = r"(?=[ \t]*(?:\r?$|[,}\]]|\#))"
 _SETTINGS = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -57,7 +58,7 @@ def _behind(options: Mapping[str, Any]) -> Iterator[str]:
     """What of the machine's a volume with these options of Docker's driver ``local`` is; they are
     those of mount(8). A share, //server/name or server:/path, and memory are none of it."""
     given = {str(key): str(value) for key, value in options.items()}
-    words = [*given.get("o", "").split(","), given.get("type", "")]
+    words = [*re.split(r"[\s,]+", given.get("o", "")), given.get("type", "")]
     device = given.get("device", "")
     binds = any(word in ("bind", "rbind", "overlay") for word in words)
     if binds or _is_path(device):

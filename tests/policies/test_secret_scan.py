@@ -58,7 +58,16 @@ def test_value_is_plain(value: str) -> None:
             "%s",
             "****",
         ),
-        *("{", "|", ">-", "env:DB_PASSWORD", "os.environ['X']", 'getenv("X")', "Bearer ${TOKEN}"),
+        *(
+            "{",
+            "|",
+            ">-",
+            "env:DB_PASSWORD",
+            "https://vault.example.com/v1",
+            "os.environ['X']",
+            'getenv("X")',
+            "Bearer ${TOKEN}",
+        ),
         *("caching_sha2_password", "basic"),
     ],
 )
@@ -145,6 +154,7 @@ def test_secret_is_found_in_a_text(text: str, line: int, what: str) -> None:
         "# requirepass, made from the secret at the start:",
         "ssl_key = /etc/crm/secrets/database_tls_key  # clients verify",
         "server_tokens off;\nproxy_pass http://app;",
+        "proxy_pass: http://app",
         "authentication_policy = caching_sha2_password",
         "default_password_lifetime = 0",
         "[[ $password == hunter2 ]]",
@@ -200,8 +210,8 @@ def test_no_secret_is_found_on_a_command_line_where_none_is(words: list[str]) ->
     assert in_words(words) == ()
 
 
-def test_long_text_is_read_in_no_time() -> None:
+@pytest.mark.parametrize("piece", ["a", "password ", "a=", "<a>", "x:", "a.", "eyJabc-", "k=$X\n"])
+def test_time_grows_with_the_text_and_no_faster(piece: str) -> None:
     began = time.monotonic()
-    for text in ("a" * 200_000, "password " * 20_000, "a=" * 50_000, "<a>" * 30_000, "x:" * 50_000):
-        in_text(text)
+    in_text(piece * (100_000 // len(piece)))
     assert time.monotonic() - began < 5
