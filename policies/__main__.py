@@ -72,6 +72,12 @@ class Pack:
                 lambda _, report: _tell(judge.expired(self._asked, self._today), report),
                 EnforcementLevel.MANDATORY,
             ),
+            StackValidationPolicy(
+                "idle_exceptions",
+                "Exceptions are for something that the stack has.",
+                self._idle,
+                EnforcementLevel.ADVISORY,
+            ),
         ]
 
     def _policy(self, rule: Rule) -> Policy:
@@ -82,8 +88,7 @@ class Pack:
             _tell(self._by(rule, [self._seen[args.urn]]), report, level)
 
         def all_of_them(args: StackValidationArgs, report: ReportViolation) -> None:
-            given = [self._seen.get(found.urn) or _plain(found) for found in args.resources]
-            _tell(self._by(rule, given), report, level)
+            _tell(self._by(rule, self._all(args)), report, level)
 
         if rule.alone:
             return ResourceValidationPolicy(
@@ -98,6 +103,12 @@ class Pack:
         return StackValidationPolicy(
             rule.name, rule.reason, all_of_them, EnforcementLevel(level), remediation_steps=rule.fix
         )
+
+    def _idle(self, args: StackValidationArgs, report: ReportViolation) -> None:
+        _tell(judge.idle(self._asked, self._all(args), self._today), report, "advisory")
+
+    def _all(self, args: StackValidationArgs) -> list[Resource]:
+        return [self._seen.get(found.urn) or _plain(found) for found in args.resources]
 
     def _by(self, rule: Rule, resources: list[Resource]) -> Iterator[Finding]:
         return judge.by_rule(rule, resources, self._asked, self._today)

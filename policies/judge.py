@@ -18,7 +18,7 @@ from msgspec import structs
 from policies import rendered
 from policies.files import FILE_RULES
 from policies.model import STACK, Finding, Problem, Resource, Rule
-from policies.reading import is_docker
+from policies.reading import RUNNING, is_docker, workload
 from policies.rules import RULES as RESOURCE_RULES
 from stacks.spec_policies import Level, Policies
 
@@ -40,7 +40,7 @@ def judge(
     found = [finding for _, told in mended for finding in told]
     for rule in rules:
         found += by_rule(rule, resources, asked, today)
-    found += expired(asked, today)
+    found += [*expired(asked, today), *idle(asked, resources, today)]
     return sorted(found, key=lambda finding: (finding.level == "mandatory", finding))
 
 
@@ -147,6 +147,30 @@ def expired(asked: Policies, today: date) -> Iterator[Finding]:
                 f"{exception.owner}, its reason: {exception.reason}",
                 "put right what it was made for and take it out of crm:policies.exceptions, or "
                 "have its owner give it another day",
+            )
+
+
+def idle(asked: Policies, resources: Sequence[Resource], today: date) -> Iterator[Finding]:
+    """Exceptions for what the stack does not have, such as one that was misspelt or whose resource
+    has another name now. Of one that is over ``expired`` tells."""
+    exceptions = [one for one in asked.exceptions if not _is_over(one.until, today)]
+    if not exceptions:
+        return
+    there = {STACK, "edge", *rendered.paths(FILE_RULES, resources)}  # No edge is a finding, too.
+    for resource in resources:
+        there |= {resource.name, _HASH.sub("", resource.name)}
+        if resource.kind in RUNNING:
+            there.add(workload(resource))  # Some findings are about all of its replicas.
+    for exception in exceptions:
+        if exception.resource not in there:
+            yield Finding(
+                "advisory",
+                EXCEPTIONS,
+                exception.resource,
+                f"the exception from {exception.rule} is for nothing that the stack has; its owner "
+                f"is {exception.owner}, its last day {exception.until}, its reason: "
+                f"{exception.reason}",
+                "write the name as the finding has it, or take it out of crm:policies.exceptions",
             )
 
 

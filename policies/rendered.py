@@ -4,7 +4,7 @@ asks those of files as well, about what would really be deployed."""
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from policies.model import FileRule, Problem, Resource, Rule
 from policies.reading import files, tier
@@ -43,6 +43,11 @@ def judged(rule: FileRule, tree: Mapping[str, str]) -> Iterator[Problem]:
         if any(re.fullmatch(pattern, path) for pattern in patterns):
             for flaw in rule.find(text):
                 yield Problem(path, flaw.what, flaw.line)
+
+
+def paths(rules: Iterable[FileRule], resources: Sequence[Resource]) -> set[str]:
+    """Of all files in ``resources`` that one of ``rules`` reads, as findings name them."""
+    return {path for rule in rules for resource in resources for path in _tree(rule, resource)}
 
 
 def _tree(rule: FileRule, resource: Resource) -> dict[str, str]:

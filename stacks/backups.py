@@ -222,9 +222,9 @@ def _each(
 def _time(text: str) -> datetime:
     try:
         found = datetime.fromisoformat(text)
-    except ValueError:
+        found = found.replace(tzinfo=found.tzinfo or UTC, microsecond=0).astimezone(UTC)
+    except (ValueError, OverflowError):
         raise CrmError(f"--to {text}: write a time in UTC, such as 2026-01-31T23:59:59Z") from None
-    found = found.replace(tzinfo=found.tzinfo or UTC, microsecond=0).astimezone(UTC)
     if found > datetime.now(UTC):
         raise CrmError(f"--to {text}: is yet to come; write a time in UTC that has passed")
     return found

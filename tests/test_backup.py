@@ -240,7 +240,14 @@ def test_unknown_shard_is_answered_with_those_there_are(
     assert said.endswith("write one of database-1, database-2")
 
 
-@pytest.mark.parametrize("time", ["yesterday", "2026-13-01", "9999-01-01T00:00:00Z"])
+@pytest.mark.parametrize(
+    "time",
+    [
+        *("yesterday", "2026-13-01", "9999-01-01T00:00:00Z"),
+        # In UTC they would be past the calendar's end, and before its beginning.
+        *("9999-12-31T23:59:59-05:00", "0001-01-01T00:00:00+05:00"),
+    ],
+)
 def test_time_that_is_none_or_yet_to_come_is_refused(
     monkeypatch: pytest.MonkeyPatch, time: str
 ) -> None:

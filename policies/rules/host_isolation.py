@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from policies.model import Problem, Resource, Rule
-from policies.reading import RUNNING, Container, Pod, containers, pods
+from policies.reading import RUNNING, Container, Pod, containers, is_docker, pods
 from stacks.spec_policies import Policies
 
 
@@ -16,6 +18,10 @@ def _find(resources: Sequence[Resource], asked: Policies) -> Iterator[Problem]:
     for pod in pods(resources):
         for what in _of_pod(pod):
             yield Problem(pod.resource.name, what)
+    for resource in resources:
+        if is_docker(resource, "Volume"):
+            for place in _behind(resource.inputs.get("driverOpts") or {}):
+                yield Problem(resource.name, f"is the machine's {place} under a volume's name")
 
 
 def _of_docker(container: Container) -> Iterator[str]:
@@ -36,9 +42,32 @@ def _of_docker(container: Container) -> Iterator[str]:
     for volume in given.get("volumes") or ():
         if volume.get("hostPath") or str(volume.get("volumeName", "")).startswith("/"):
             yield f"has the machine's {volume.get('hostPath') or volume['volumeName']}"
+        if other := volume.get("fromContainer"):
+            yield f"has whatever volumes {other} has"
+    if others := given.get("volumesFroms"):
+        yield f"has whatever volumes {', '.join(map(str, others))} has"
     for mount in given.get("mounts") or ():
-        if mount.get("type") not in ("volume", "tmpfs"):
+        if mount.get("type") not in ("volume", "tmpfs") or _is_path(mount.get("source")):
             yield f"has the machine's {mount.get('source')}"
+        options = (mount.get("volumeOptions") or {}).get("driverOptions") or {}
+        for place in _behind(options):
+            yield f"has the machine's {place} under a volume's name"
+
+
+def _behind(options: Mapping[str, Any]) -> Iterator[str]:
+    """What of the machine's a volume with these options of Docker's driver ``local`` is; they are
+    those of mount(8). A share, //server/name or server:/path, and memory are none of it."""
+    given = {str(key): str(value) for key, value in options.items()}
+    words = [*re.split(r"[\s,]+", given.get("o", "")), given.get("type", "")]
+    device = given.get("device", "")
+    binds = any(word in ("bind", "rbind", "overlay") for word in words)
+    if binds or _is_path(device):
+        yield device or "directories"
+
+
+def _is_path(source: object) -> bool:
+    path = str(source or "")
+    return path.startswith("/") and not path.startswith("//")
 
 
 def _of_pod(pod: Pod) -> Iterator[str]:
@@ -66,6 +95,6 @@ RULE = Rule(
     reason="Whoever breaks into one container must not have the machine and its neighbours.",
     fix="leave out host networks, privileges, capabilities, devices and paths of the machine's, "
     "Docker's socket above all",
-    reads=RUNNING,
+    reads=(*RUNNING, "Volume"),
     find=_find,
 )

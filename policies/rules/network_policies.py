@@ -10,6 +10,11 @@ from policies.reading import CONTROLLERS, is_kubernetes, pods, tier
 from stacks.spec_policies import Policies
 
 _BOTH = {"Ingress", "Egress"}
+_DNS = 53
+_KEPT_IN = ("cache", "database", "edge")
+"""Workloads that nothing outside the stack is for: they hold its data, or are its door. All others
+may have one policy, WORKLOAD-to-outside, that lets them out: a database of somebody else's, or a
+bucket for backups, has an address that no policy can name."""
 
 
 def _find(resources: Sequence[Resource], asked: Policies) -> Iterator[Problem]:
@@ -37,6 +42,29 @@ def _too_open(policy: Resource) -> Iterator[str]:
         named = all(_is_workload(source) or _may_ask(source, policy) for source in sources)
         if tier(policy) != "edge" and not named:
             yield "lets in more than one workload at once"
+    for rule in spec.get("egress") or ():
+        if _is_dns(rule) or _is_way_out(policy):
+            continue
+        if not rule.get("ports"):
+            yield "opens every port of what it lets out to"
+        if not _names_workload(spec["podSelector"]):
+            yield "lets every pod out"
+        if not all(map(_is_workload, rule.get("to") or [{}])):
+            yield "lets out to more than one workload at once"
+
+
+def _is_dns(rule: Mapping[str, Any]) -> bool:
+    """Whether it is about looking up names alone; the name server may be anywhere."""
+    ports = rule.get("ports") or ()
+    return bool(ports) and all(p.get("port") == _DNS and "endPort" not in p for p in ports)
+
+
+def _is_way_out(policy: Resource) -> bool:
+    """Whether it is the one that lets a workload out of the stack, which is allowed one."""
+    chosen = policy.inputs["spec"]["podSelector"].get("matchLabels") or {}
+    name = chosen.get("crm.workload")
+    own = policy.inputs["metadata"]["name"] == f"{name}-to-outside"
+    return own and name not in _KEPT_IN
 
 
 def _namespace(resource: Resource) -> str:

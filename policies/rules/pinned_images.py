@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 
 from policies.model import Problem, Resource, Rule
 from policies.reading import RUNNING, containers, is_docker
 from stacks.spec_policies import Policies
 
-_MOVING = ("latest", "stable", "edge", "main", "master", "nightly")
+_VERSION = re.compile(r"v?\d+\.\d+[\w.-]*")
+"""Not 8 alone, nor a name that a system's version follows: alpine3.22 is whatever is newest."""
+_HASH = re.compile(r"[0-9a-f]{12,64}")
+"""Of what is in it, as our own images have it."""
 
 
 def _find(resources: Sequence[Resource], asked: Policies) -> Iterator[Problem]:
@@ -25,13 +29,13 @@ def _is_pinned(reference: str) -> bool:
         return digest.startswith("sha256:") and len(digest) == 71
     # A colon before a slash is that of a registry's port.
     _, colon, tag = name.rpartition("/")[2].partition(":")
-    return bool(colon and tag) and tag not in _MOVING
+    return bool(colon) and any(kind.fullmatch(tag) for kind in (_VERSION, _HASH))
 
 
 RULE = Rule(
     name="pinned_images",
     reason="What was tested is what runs; a tag that moves changes a stack that nobody changed.",
-    fix="name a version or a digest, such as nginx:1.30.0",
+    fix="name a version of at least two numbers, such as nginx:1.30.0, or a digest",
     reads=(*RUNNING, "Image"),
     find=_find,
 )

@@ -2,100 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+import base64
 
 from policies.model import HIDDEN, UNKNOWN
-from tests.policies.judged import Draft, Stack
+from tests.policies.changes import (
+    Change,
+    add,
+    become,
+    drop,
+    edit,
+    gone,
+    gone_all_but_first,
+    let_out,
+    put,
+    relabelled,
+    unlabelled,
+    unprotected,
+)
 
-Change = Callable[[Stack, Draft], None]
 Mutation = tuple[str, str, Change]
 """Target, resource, change."""
 
 DOCKER, CLUSTER = "docker", "kubernetes"
-PRIVATE_KEY = "-----BEGIN PRIVATE KEY-----\nMIIEvQ\n-----END PRIVATE KEY-----\n"
-
-
-def _at(inputs: Any, path: str) -> tuple[Any, Any]:
-    *above, last = path.split("/")
-    for step in above:
-        inputs = inputs[int(step) if isinstance(inputs, list) else step]
-    return inputs, int(last) if isinstance(inputs, list) else last
-
-
-def put(path: str, value: Any) -> Change:
-    def change(_stack: Stack, draft: Draft) -> None:
-        where, key = _at(draft.inputs, path)
-        assert not isinstance(where, dict) or where.get(key) != value, f"{path} is so already"
-        where[key] = value
-
-    return change
-
-
-def drop(path: str) -> Change:
-    def change(_stack: Stack, draft: Draft) -> None:
-        where, key = _at(draft.inputs, path)
-        del where[key]
-
-    return change
-
-
-def add(path: str, item: Any) -> Change:
-    def change(_stack: Stack, draft: Draft) -> None:
-        where, key = _at(draft.inputs, path)
-        where.setdefault(key, []).append(item)
-
-    return change
-
-
-def edit(path: str, old: str, new: str) -> Change:
-    def change(_stack: Stack, draft: Draft) -> None:
-        where, key = _at(draft.inputs, path)
-        assert old in where[key], f"{path} has no {old}"
-        where[key] = where[key].replace(old, new)
-
-    return change
-
-
-def gone(stack: Stack, draft: Draft) -> None:
-    stack.drafts.remove(draft)
-
-
-def unprotected(_stack: Stack, draft: Draft) -> None:
-    assert draft.protect
-    draft.protect = False
-
-
-def become(type_: str) -> Change:
-    def change(_stack: Stack, draft: Draft) -> None:
-        draft.type = type_
-
-    return change
-
-
-def unlabelled(name: str) -> Change:
-    def change(_stack: Stack, draft: Draft) -> None:
-        kept = [label for label in draft.inputs["labels"] if label["label"] != name]
-        assert len(kept) < len(draft.inputs["labels"])
-        draft.inputs["labels"] = kept
-
-    return change
-
-
-def relabelled(name: str, value: str) -> Change:
-    def change(_stack: Stack, draft: Draft) -> None:
-        (label,) = (label for label in draft.inputs["labels"] if label["label"] == name)
-        assert label["value"] != value
-        label["value"] = value
-
-    return change
-
 
 POD = "spec/template/spec"
 FIRST = f"{POD}/containers/0"
 SECURITY = f"{FIRST}/securityContext"
 PORT = {"internal": 3306, "external": 3306, "ip": "0.0.0.0", "protocol": "tcp"}
 SOCKET = "/var/run/docker.sock"
+BIND = {"type": "none", "o": "bind", "device": "/var/run"}
+EVERYWHERE = [{"ipBlock": {"cidr": "0.0.0.0/0"}}]
+PRIVATE_KEY = "-----BEGIN PRIVATE KEY-----\nMIIEvQ\n-----END PRIVATE KEY-----\n"
+ENCODED_KEY = base64.b64encode(PRIVATE_KEY.encode()).decode()
+TOKEN = f"ghp_{'a1B2' * 9}"
 
 _NAMED = {"kubernetes.io/metadata.name": "monitoring"}
 
@@ -170,6 +109,21 @@ MUTATIONS: dict[str, tuple[Mutation, ...]] = {
         (DOCKER, "Container cache-1", drop("capabilities")),
         (DOCKER, "Container app-3", add("volumes", {"hostPath": SOCKET, "containerPath": SOCKET})),
         (DOCKER, "Container app-3", put("mounts", [{"type": "bind", "source": "/etc"}])),
+        (DOCKER, "Container app-3", put("mounts", [{"type": "volume", "source": "/etc"}])),
+        (
+            DOCKER,
+            "Container app-3",
+            put("mounts", [{"type": "volume", "volumeOptions": {"driverOptions": BIND}}]),
+        ),
+        (DOCKER, "Container app-1", add("volumes", {"fromContainer": "crm-horizontal-database-1"})),
+        (DOCKER, "Container app-1", put("volumesFroms", ["crm-horizontal-database-1"])),
+        (DOCKER, "Volume app-files", put("driverOpts", BIND)),
+        (DOCKER, "Volume app-files", put("driverOpts", {"type": "ext4", "device": "/dev/sda1"})),
+        (
+            DOCKER,
+            "Volume database-1-data",
+            put("driverOpts", {"type": "overlay", "device": "overlay", "o": "lowerdir=/etc"}),
+        ),
         (DOCKER, "Container app-2", put("devices", [{"hostPath": "/dev/kmsg"}])),
         (CLUSTER, "Deployment edge", put(f"{POD}/hostNetwork", True)),
         (CLUSTER, "Deployment app-1", put(f"{SECURITY}/privileged", True)),
@@ -215,7 +169,7 @@ MUTATIONS: dict[str, tuple[Mutation, ...]] = {
         (
             CLUSTER,
             "NetworkPolicy cache-from-app",
-            put("spec/ingress/0/from", [{"ipBlock": {"cidr": "0.0.0.0/0"}}]),
+            put("spec/ingress/0/from", EVERYWHERE),
         ),
         (
             CLUSTER,
@@ -237,6 +191,17 @@ MUTATIONS: dict[str, tuple[Mutation, ...]] = {
             "Deployment app-1",
             put("spec/template/metadata/labels/crm.workload", "stranger"),
         ),
+        (CLUSTER, "NetworkPolicy app-to-database", put("spec/egress", [{}])),
+        (CLUSTER, "NetworkPolicy app-to-database", drop("spec/egress/0/to")),
+        (CLUSTER, "NetworkPolicy app-to-database", drop("spec/egress/0/ports")),
+        (CLUSTER, "NetworkPolicy app-to-database", put("spec/podSelector", {})),
+        (CLUSTER, "NetworkPolicy app-to-cache", put("spec/egress/0/to", EVERYWHERE)),
+        (CLUSTER, "NetworkPolicy app-to-cache", add("spec/egress/0/to", {"namespaceSelector": {}})),
+        (CLUSTER, "NetworkPolicy allow-dns", add("spec/egress/0/ports", {"port": 443})),
+        (CLUSTER, "NetworkPolicy allow-dns", put("spec/egress/0/ports/0/endPort", 65535)),
+        (CLUSTER, "NetworkPolicy cache-from-app", let_out("cache")),
+        (CLUSTER, "NetworkPolicy database-from-app", let_out("database")),
+        (CLUSTER, "NetworkPolicy edge-to-app", let_out("edge")),
     ),
     "networks_segmented": (
         (DOCKER, "Network database-network", put("internal", False)),
@@ -265,6 +230,35 @@ MUTATIONS: dict[str, tuple[Mutation, ...]] = {
         (CLUSTER, "Deployment edge", put(f"{FIRST}/args", ["--token", "--password=swordfish"])),
         (CLUSTER, "ConfigMap edge-files", put("data/crm.key", PRIVATE_KEY)),
         (CLUSTER, "Service app-1-service", put("metadata/annotations", {"note": HIDDEN})),
+        (DOCKER, "Container app-1", add("envs", "DATABASE_URL=mysql://crm:swordfish@db/crm")),
+        (DOCKER, "Container app-1", add("envs", "MYSQL_PWD=swordfish")),
+        (DOCKER, "Container app-1", add("envs", f"KEY={PRIVATE_KEY}")),
+        (DOCKER, "Container app-1", add("envs", f"KEY={ENCODED_KEY}")),
+        (DOCKER, "Container app-1", add("envs", f"GITHUB={TOKEN}")),
+        (DOCKER, "Container app-1", add("labels", {"label": "crm.db-password", "value": "fish"})),
+        (DOCKER, "Container app-1", add("labels", {"label": "crm.note", "value": TOKEN})),
+        (DOCKER, "Container app-1", put("logOpts/splunk-token", "swordfish")),
+        (
+            DOCKER,
+            "Container app-1",
+            put("uploads", [{"file": "/a.ini", "content": "token = swordfish"}]),
+        ),
+        (DOCKER, "Volume app-files", put("driverOpts", {"type": "cifs", "o": "password=fish"})),
+        (DOCKER, "Container cache-1", put("command", ["redis-cli", "-a", "swordfish", "PING"])),
+        (DOCKER, "Container app-1", put("command", ["sh", "-c", "MYSQL_PWD=swordfish mysql"])),
+        (DOCKER, "Container database-1", put("healthcheck/tests/1", "mysqladmin -pfish status")),
+        (DOCKER, "Files app-files", put("files/a.json", '{"a": 1, "dbPassword": "swordfish"}')),
+        (DOCKER, "Files app-files", put("files/a.url", "redis://:swordfish@cache:6379")),
+        (DOCKER, "Job schema", put("env/DB_PASS", "swordfish")),
+        (CLUSTER, "Deployment app-1", put("metadata/labels/password", "swordfish")),
+        (
+            CLUSTER,
+            "Deployment app-1",
+            put("spec/template/metadata/annotations", {"crm.dev/api-key": "swordfish"}),
+        ),
+        (CLUSTER, "ConfigMap app-files", put("binaryData", {"app.key": ENCODED_KEY})),
+        (CLUSTER, "ConfigMap app-files", put("data/DB_PASSWORD", "swordfish")),
+        (CLUSTER, "Deployment app-1", put(f"{FIRST}/args", ["--aws-secret-key=swordfish"])),
     ),
     "pinned_images": (
         (DOCKER, "Container edge", put("image", "haproxy:latest")),
@@ -273,6 +267,12 @@ MUTATIONS: dict[str, tuple[Mutation, ...]] = {
         (DOCKER, "Image image-mysql", put("reference", "mysql")),
         (CLUSTER, "StatefulSet database-1", put(f"{FIRST}/image", "mysql@sha256:0123")),
         (CLUSTER, "Deployment app-1", put(f"{FIRST}/image", "crm-app:main")),
+        (DOCKER, "Container edge", put("image", "nginx:mainline-alpine3.22")),
+        (DOCKER, "Container edge", put("image", "haproxy:LATEST")),
+        (DOCKER, "Container database-1", put("image", "mysql:8")),
+        (DOCKER, "Image image-mysql", put("reference", "mysql:lts")),
+        (CLUSTER, "StatefulSet cache-1", put(f"{FIRST}/image", "redis:alpine")),
+        (CLUSTER, "Deployment app-1", put(f"{FIRST}/image", "crm-app:d94741a")),
     ),
     "pod_security": (
         (CLUSTER, "Namespace namespace", put("metadata/labels", {"crm.stack": "horizontal"})),
@@ -308,8 +308,8 @@ MUTATIONS: dict[str, tuple[Mutation, ...]] = {
             "PodDisruptionBudget app-disruptions",
             put("spec/selector/matchLabels/crm.workload", "edge"),
         ),
-        (DOCKER, "Container app-1", lambda stack, _: gone_all_but_first(stack)),
-        (CLUSTER, "Deployment app-1", lambda stack, _: gone_all_but_first(stack)),
+        (DOCKER, "Container app-1", gone_all_but_first),
+        (CLUSTER, "Deployment app-1", gone_all_but_first),
         (CLUSTER, "Deployment edge-2", gone),
         (CLUSTER, "PodDisruptionBudget edge-disruptions", gone),
     ),
@@ -372,9 +372,3 @@ MUTATIONS: dict[str, tuple[Mutation, ...]] = {
         (CLUSTER, "Service edge-service", become("kubernetes:networking.k8s.io/v1:Ingress")),
     ),
 }
-
-
-def gone_all_but_first(stack: Stack) -> None:
-    """One replica of the app's is left."""
-    others = {"app-2", "app-3"}
-    stack.drafts = [d for d in stack.drafts if d.name not in others]

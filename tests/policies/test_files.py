@@ -18,9 +18,9 @@ from stacks import plan, stack_file
 from stacks.errors import CrmError
 from stacks.spec_policies import Policies
 from tests.edges import BOTH, OWN, RENDERER, configuration, made
+from tests.policies.changes import edit
 from tests.policies.file_mutations import HAPROXY, MUTATIONS, MYSQL, NGINX, SCHEMA
 from tests.policies.judged import TARGETS, TODAY, Stack, planned, production
-from tests.policies.mutations import edit
 
 CASES = [
     pytest.param(rule, *mutation, id=f"{rule.name}-{number}")

@@ -13,8 +13,8 @@ from policies.model import Problem, Resource, Rule, lines
 from stacks import policy_gate, stack_file
 from stacks.errors import CrmError
 from stacks.spec_policies import Policies
+from tests.policies.changes import put
 from tests.policies.judged import EDGES, TARGETS, TODAY, Stack, planned, production, register
-from tests.policies.mutations import put
 
 EXCEPTION = {
     "rule": "closed_ports",
@@ -91,6 +91,26 @@ def test_exception_holds_whatever_the_hash_in_a_name() -> None:
         assert [f.rule for f in found] == ["tls_in_production"]
         wanted = asked(exceptions=[exception])
         assert policy_gate.findings(register(spec), wanted, TODAY) == []
+
+
+def test_exception_for_what_is_not_there_is_told_with_owner_and_day() -> None:
+    wanted = asked(exceptions=[{**EXCEPTION, "resource": "databse-1"}])
+    (told,) = judge.judge(list(Stack("docker")), wanted, TODAY)
+    assert (told.rule, told.level, told.resource) == ("exceptions", "advisory", "databse-1")
+    for word in ("closed_ports", "ada", "2027-01-31", "CRM-17"):
+        assert word in told.what
+    # Once it is over, that alone is told.
+    (ended,) = judge.judge(list(Stack("docker")), wanted, date(2027, 2, 1))
+    assert (ended.level, "ended on 2027-01-31" in ended.what) == ("mandatory", True)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize(
+    "name", ["edge-files", "app", "stack", "edge", "mysql/database-2/my.cnf", "database-1-data"]
+)
+def test_exception_is_for_whatever_a_finding_may_name(name: str, target: str) -> None:
+    wanted = asked(exceptions=[{**EXCEPTION, "resource": name}])
+    assert judge.judge(list(Stack(target)), wanted, TODAY) == []
 
 
 def test_parameters_change_what_a_rule_asks() -> None:

@@ -211,6 +211,15 @@ def test_pack_goes_by_the_stacks_own_levels_and_exceptions() -> None:
     assert "ada" in said
 
 
+def test_pack_tells_of_an_exception_for_what_is_not_there() -> None:
+    exception = {**EXPIRED, "resource": "eddge", "until": "2099-01-31"}
+    with pack({"exceptions": [exception, {**exception, "resource": "edge"}]}) as started:
+        assert started.judge(register(production("docker"))) == {("idle_exceptions", "advisory")}
+        (said,) = started.messages
+    assert "eddge: the exception from limits" in said
+    assert "ada" in said and "2099-01-31" in said
+
+
 def test_pack_gives_the_cli_what_it_mended_and_says_so() -> None:
     resources = register(production("docker"))
     app = find(resources, "app-1", "Container")

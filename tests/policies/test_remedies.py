@@ -18,8 +18,9 @@ from stacks.pulumi_state.values import hide
 from stacks.reviews import side, steps
 from stacks.spec import StackSpec
 from stacks.spec_policies import REMEDIES, Policies, RuleName
+from tests.policies.changes import Change, drop, put
 from tests.policies.judged import TODAY, Stack, planned, production, register
-from tests.policies.mutations import FIRST, POD, SECURITY, Change, drop, put
+from tests.policies.mutations import FIRST, POD, SECURITY
 
 LEVELS: dict[RuleName, Any] = dict.fromkeys(REMEDIES, "remediate")
 ASKED = Policies(production=True, levels=LEVELS)

@@ -20,8 +20,9 @@ from stacks.prices import load
 from stacks.reviews import side
 from stacks.spec_policies import CostCeiling, Parameters, Policies, RuleName
 from tests.live import parity
+from tests.policies.changes import Change, add, let_out, put
 from tests.policies.judged import EDGES, ORDERS, TARGETS, TODAY, Stack, production, register
-from tests.policies.mutations import MUTATIONS, Change
+from tests.policies.mutations import CLUSTER, DOCKER, FIRST, MUTATIONS
 
 PRODUCTION = Policies(production=True, parameters=Parameters(cost_ceiling=CostCeiling(month=1_000)))
 PRICES = prices.Prices("EUR", 0.03, 0.004, 0.09, 730)
@@ -67,6 +68,67 @@ def test_mutation_is_killed_by_its_rule(
     assert mine, f"survived; others said: {found}"
     assert all(finding.level == "mandatory" for finding in mine)
     assert not [finding for finding in mine if "rule itself failed" in finding.what], mine
+
+
+CERTIFICATE = "-----BEGIN CERTIFICATE-----\nMIIBszCCAVmgAwIBAgIUQ2\n-----END CERTIFICATE-----\n"
+SHARE = {"type": "nfs", "o": "addr=files.example.com,rw", "device": ":/export"}
+DIGEST = "nginx@sha256:" + "a1" * 32
+
+
+@pytest.mark.parametrize(
+    ("target", "resource", "change"),
+    [
+        (DOCKER, "Volume app-files", put("driverOpts", SHARE)),
+        (DOCKER, "Volume app-files", put("driverOpts", {"type": "tmpfs", "device": "tmpfs"})),
+        (DOCKER, "Container app-1", put("mounts", [{"type": "volume", "source": "files"}])),
+        (DOCKER, "Container edge", put("image", DIGEST)),
+        (DOCKER, "Container edge", put("image", "registry.example.com:5000/nginx:1.30-alpine3.22")),
+        (DOCKER, "Container app-1", put("image", "crm-app:0123456789ab")),
+        (DOCKER, "Container app-1", add("envs", "DB_PASSWORD_FILE=/run/secrets/x")),
+        (DOCKER, "Container app-1", add("envs", "PWD=/srv/crm")),
+        (DOCKER, "Container app-1", add("envs", "DATABASE_URL=mysql://crm:${PASSWORD}@db/crm")),
+        (DOCKER, "Container app-1", put("command", ["sh", "-c", "mysql -p$(cat /run/secrets/x)"])),
+        (DOCKER, "Container app-1", put("command", ["redis-cli", "-p", "6379", "-a", "$SECRET"])),
+        (DOCKER, "Container app-1", put("command", ["find", "/srv", "-print0", "-a", "-prune"])),
+        (DOCKER, "Container app-1", add("labels", {"label": "crm.secrets", "value": "app"})),
+        (DOCKER, "Files app-files", put("files/ca.pem", CERTIFICATE)),
+        (DOCKER, "Files app-files", put("files/a.json", '{"password_file": "/run/secrets/x"}')),
+        (CLUSTER, "Deployment app-1", put("metadata/annotations", {"checksum/secret": "a1b2"})),
+        (CLUSTER, "Deployment edge", put(f"{FIRST}/args", ["--token-file", "/run/secrets/x"])),
+    ],
+)
+def test_what_is_like_a_mistake_and_is_none_passes(
+    target: str, resource: str, change: Change
+) -> None:
+    stack = Stack(target)
+    change(stack, stack[resource])
+    assert judge.judge(list(stack), PRODUCTION, TODAY) == []
+
+
+@pytest.mark.parametrize("workload", ["app", "schema"])
+def test_workload_may_be_let_out_of_a_cluster_by_one_policy(workload: str) -> None:
+    stack = Stack(CLUSTER)
+    draft = stack[f"NetworkPolicy {workload}-to-database"]
+    let_out(workload)(stack, draft)
+    assert judge.judge(list(stack), PRODUCTION, TODAY) == []
+    draft.inputs["metadata"]["name"] = f"{workload}-to-database"
+    assert failing(list(stack)) == {"network_policies"}
+
+
+def test_secret_is_named_with_its_place_and_never_shown() -> None:
+    stack = Stack(DOCKER)
+    stack["Files app-files"].inputs["files"]["a.ini"] = "[crm]\ndb_password = swordfish\n"
+    app = stack["Container app-1"].inputs
+    app["envs"].append("CRM_TOKEN=swordfish")
+    app["labels"].append({"label": "crm.pass", "value": "swordfish"})
+    app["command"] = ["crm", "--api-key", "swordfish"]
+    said = {finding.what for finding in judge.judge(list(stack), PRODUCTION, TODAY)}
+    assert said == {
+        "has a secret (db_password) in its file a.ini, line 2",
+        "has a secret in its envs (CRM_TOKEN)",
+        "has a secret in its labels (crm.pass)",
+        "has a secret on its command line, after --api-key",
+    }
 
 
 def test_there_are_enough_mutations_of_every_rule() -> None:
@@ -179,6 +241,8 @@ EXTERNAL = {
     },
     "cache": {"external": {"host": "cache.example.com", "password": GIVEN}},
 }
+S3 = {"bucket": "crm", "access_key_id": {"env": "CRM_S3_ID"}, "secret_access_key": GIVEN}
+OFFSITE = {"database": {"backup": {"s3": S3}}}
 SERVICES = {
     "edge": {"proxy": "nginx", "routes": [{"prefix": "/api/v1/orders", "service": "orders"}]},
     "services": {"orders": {"replicas": 2, "health_path": "/healthz"}},
@@ -191,6 +255,8 @@ SERVICES = {
     [
         ("docker", EXTERNAL),
         ("kubernetes", EXTERNAL),
+        ("docker", OFFSITE),
+        ("kubernetes", OFFSITE),
         ("docker", SERVICES),
         ("kubernetes", SERVICES),
         ("docker", {"edge": {"address": "0.0.0.0", "tls": {}}}),
