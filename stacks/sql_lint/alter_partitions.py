@@ -84,13 +84,17 @@ def _add(table: Table, cursor: Cursor, text: str) -> Problem | None:
     if found.sub:
         found.sub.number = found.subs
     found.partitions = [*old, *new]
-    problem = _judged(table, new)
+    problem = _judged(table)
+    unlocked = any(token.value == "NONE" and token.start < begin for token in cursor.row)
+    if problem and unlocked:
+        # REORGANIZE, which would be right, does not go without a lock.
+        return Problem(problem.number, problem.message)
     if problem and found.method == "RANGE" and problem.number in (1481, 1493):
         return _split(problem, table, old, new, (begin, new[0].span[0], new[-1].span[1]), text)
     return problem
 
 
-def _judged(table: Table, new: list[Partition]) -> Problem | None:
+def _judged(table: Table) -> Problem | None:
     """As the server judges a list with new partitions in it; those before have passed."""
     found = table.scheme
     assert found is not None
@@ -104,7 +108,6 @@ def _judged(table: Table, new: list[Partition]) -> Problem | None:
         for partition, has in subs:
             partition.has_subs = has
         return problem
-    del new
     return rules.first(table)
 
 
@@ -304,7 +307,7 @@ def _reorganize(table: Table, cursor: Cursor, text: str) -> Problem | None:
     rest = [p for i, p in enumerate(old) if i not in places]
     found.partitions = [*rest[: places[0]], *new, *rest[places[0] :]]
     problem = rules_lists.wrong_values(table) or rules_lists.values_missing(table)
-    problem = problem or rules_lists.names(table) or _judged(table, new)
+    problem = problem or rules_lists.names(table) or _judged(table)
     if problem or found.method != "RANGE":
         return problem
     found.partitions = [last, new[-1]]

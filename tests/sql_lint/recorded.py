@@ -14,8 +14,8 @@ ANSWERS: dict[str, int | None] = json.loads(
 
 
 def cases() -> dict[str, str]:
-    """Name → text of each: a file in ``cases``, or a line of a file in ``cases/lines``, which is its
-    own name."""
+    """Name → text of each: a file in ``cases``, or a line of a file in ``cases/lines``, which is
+    its own name."""
     files = sorted(FOLDER.glob("*.sql"))
     found = {path.stem: path.read_text(encoding="utf-8") for path in files}
     for path in sorted((FOLDER / "lines").glob("*.sql")):

@@ -200,6 +200,28 @@ def test_files_of_one_call_see_what_those_before_have_made() -> None:
     assert [one.error for one in lint(made + ";" + made)] == [1050]
 
 
+def test_delimiters_are_followed_in_files_of_any_system() -> None:
+    body = "CREATE PROCEDURE p() BEGIN CREATE TEMPORARY TABLE x (id INT); SELECT 2; END//"
+    wrong = FROM_T + "(id INT PRIMARY KEY, d DATE) PARTITION BY HASH (TO_DAYS(d))//"
+    for end in ("\n", "\r\n"):
+        text = end.join(["DELIMITER //", body, body, wrong, "DELIMITER ;", "SELECT 1;"])
+        found = [one for one in lint(text) if one.error]
+        assert [(one.line, one.error) for one in found] == [(4, 1503)]
+        assert found[0].statement == wrong.removesuffix("//")
+
+
+@pytest.mark.parametrize("text", ["(n INT DEFAULT 'open)", "(n INT", "(n INT) /* open", "(`n INT)"])
+def test_what_is_not_closed_is_a_syntax_error(text: str) -> None:
+    assert [one.error for one in lint(FROM_T + text)] == [1064]
+
+
+def test_reference_beside_a_column_names_the_version_that_minds() -> None:
+    text = FROM_T + "(id INT REFERENCES p (id)) PARTITION BY HASH (id)"
+    found = first(text)
+    assert found.error == 1506
+    assert "8.4 passes over a REFERENCES beside a column" in found.message
+
+
 def test_reserved_words_and_functions_are_listed_once() -> None:
     assert {"ORDER", "RANGE", "RANK", "MAXVALUE"} <= words("reserved")
     assert not words("reserved") & {"HASH", "PARTITIONS", "YEAR"}
