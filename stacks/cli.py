@@ -82,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument(
         "--sql",
         nargs="+",
+        action="extend",
         metavar="FILE",
         help="partition DDL in files: what MySQL would refuse, and what would be right",
     )

@@ -1,132 +1,69 @@
-"""Partitioning functions and bounds: read, typed, and worked out where they are constants."""
+"""Partitioning functions and bounds, read: a ``Node`` each."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
 
-from stacks.sql_lint.reader import Cursor, Token, UnreadError
+from stacks.sql_lint.reader import SYNTAX, Cursor, RefusedError, Token, UnreadError, parts
+from stacks.sql_lint.words import words
 
-ALLOWED = frozenset(
+SUBQUERY = "(SELECT"
+"""The name of the call that a subquery is read as."""
+_OF_ONE = frozenset(
     [
         "ABS",
         "CEIL",
         "CEILING",
-        "DATEDIFF",
-        "DAY",
+        "FLOOR",
         "DAYOFMONTH",
         "DAYOFWEEK",
         "DAYOFYEAR",
-        "EXTRACT",
-        "FLOOR",
-        "HOUR",
-        "MICROSECOND",
-        "MINUTE",
-        "MOD",
-        "MONTH",
-        "QUARTER",
-        "SECOND",
         "TIME_TO_SEC",
         "TO_DAYS",
         "TO_SECONDS",
-        "UNIX_TIMESTAMP",
         "WEEKDAY",
-        "YEAR",
-        "YEARWEEK",
-        "DIV",
-        "+",
-        "-",
-        "*",
+        "FROM_DAYS",
     ]
 )
-DENIED = frozenset(
+_COUNTS = dict.fromkeys(_OF_ONE, (1, 1)) | {
+    "YEARWEEK": (1, 2),
+    "DATEDIFF": (2, 2),
+    "UNIX_TIMESTAMP": (0, 1),
+}
+"""How many arguments: else error 1582."""
+_SYNTAX_COUNTS = {"DAY", "HOUR", "MICROSECOND", "MINUTE", "MONTH", "QUARTER", "SECOND", "YEAR"}
+_CONDITIONS = frozenset(
     [
-        "/",
-        "&",
-        "|",
-        "^",
-        "<<",
-        ">>",
-        "~",
-        "TRUE",
-        "FALSE",
-        "CRC32",
-        "CONCAT",
-        "LENGTH",
-        "IF",
-        "CASE",
-        "WEEK",
-        "DATE_FORMAT",
-        "DATE",
-        "CAST",
-        "POW",
-        "POWER",
-        "ROUND",
-        "DAYNAME",
-        "MONTHNAME",
-        "WEEKOFYEAR",
-        "COALESCE",
-        "IFNULL",
-        "NULLIF",
-        "GREATEST",
-        "LEAST",
-        "ASCII",
-        "UPPER",
-        "LOWER",
-        "LEFT",
-        "RIGHT",
-        "SUBSTRING",
-        "SUBSTR",
-        "CHAR_LENGTH",
-        "SQRT",
-        "SIGN",
-        "TRUNCATE",
-        "LAST_DAY",
+        ">",
+        "<",
+        "=",
+        ">=",
+        "<=",
+        "<>",
+        "!=",
+        "<=>",
+        "AND",
+        "OR",
+        "XOR",
+        "&&",
+        "||",
+        "IS",
+        "IN",
+        "LIKE",
+        "BETWEEN",
+        "NOT",
+        "REGEXP",
+        "RLIKE",
+        "SOUNDS",
+        "MEMBER",
+        ":=",
     ]
 )
-RANDOM = frozenset(
-    [
-        "RAND",
-        "NOW",
-        "SYSDATE",
-        "CURDATE",
-        "CURTIME",
-        "CURRENT_DATE",
-        "CURRENT_TIME",
-        "CURRENT_TIMESTAMP",
-        "LOCALTIME",
-        "LOCALTIMESTAMP",
-        "UTC_DATE",
-        "UTC_TIME",
-        "UTC_TIMESTAMP",
-        "UUID",
-        "UUID_SHORT",
-        "MD5",
-    ]
-)
-"""RefusedError while the statement is read: as 1064, with 1486's words."""
-
-OF_DATE = frozenset(
-    [
-        "DATEDIFF",
-        "DAY",
-        "DAYOFMONTH",
-        "DAYOFWEEK",
-        "DAYOFYEAR",
-        "MONTH",
-        "QUARTER",
-        "TO_DAYS",
-        "TO_SECONDS",
-        "WEEKDAY",
-        "YEAR",
-        "YEARWEEK",
-    ]
-)
-OF_TIME = frozenset(["HOUR", "MICROSECOND", "MINUTE", "SECOND", "TIME_TO_SEC"])
-_DATE_UNITS = frozenset(["YEAR", "YEAR_MONTH", "QUARTER", "MONTH", "DAY"])
-_TIME_UNITS = frozenset(["HOUR", "MINUTE", "SECOND", "MICROSECOND"])
+_BARE = frozenset(["CURRENT_DATE", "CURRENT_TIME", "CURRENT_TIMESTAMP", "CURRENT_USER"]) | {
+    *("LOCALTIME", "LOCALTIMESTAMP", "UTC_DATE", "UTC_TIME", "UTC_TIMESTAMP"),
+}
+_DEEPEST = 150
 
 
 @dataclass(frozen=True)
@@ -152,230 +89,156 @@ class Node:
 _LEVELS = (("|",), ("&",), ("<<", ">>"), ("+", "-"), ("*", "/", "DIV", "%", "MOD"), ("^",))
 
 
-def read(row: list[Token]) -> Node:
-    """The expression that ``row`` is. Raises ``UnreadError``."""
+def read(row: list[Token], depth: int = 0) -> Node:
+    """The expression that ``row`` is; conditions only in parentheses (``depth``). Raises
+    ``RefusedError``, and ``UnreadError`` for what is too long."""
+    if depth > _DEEPEST:
+        raise UnreadError("it is nested too deeply")
     cursor = Cursor(row)
-    node = _level(cursor, 0)
+    if depth and (cursor.at("NOT") or cursor.at("SELECT") or cursor.at("WITH")):
+        return Node("call", "NOT" if cursor.at("NOT") else SUBQUERY)
+    node = _level(cursor, 0, depth)
+    if depth and not cursor.done and cursor.peek().kind in ("word", "op"):
+        sign = cursor.peek().value
+        if sign in _CONDITIONS:
+            # What follows is of no account: no condition is allowed in a partitioning function.
+            return Node("call", sign, (node,))
     if not cursor.done:
-        raise UnreadError(f"`{cursor.peek().value}` in an expression")
+        raise RefusedError(SYNTAX, f"`{cursor.stands}` where the expression has to end")
     return node
 
 
-def _level(cursor: Cursor, level: int) -> Node:
+def _level(cursor: Cursor, level: int, depth: int) -> Node:
     if cursor.place > 2000:
         raise UnreadError("an expression that is too long")
     if level == len(_LEVELS):
-        return _single(cursor)
-    left = _level(cursor, level + 1)
+        return _followed(cursor, depth)
+    left = _level(cursor, level + 1, depth)
     while any(cursor.at(sign) for sign in _LEVELS[level]):
         sign = cursor.next().value
-        right = _level(cursor, level + 1)
+        right = _level(cursor, level + 1, depth)
         left = Node("call", "MOD" if sign == "%" else sign, (left, right))
     return left
 
 
-def _single(cursor: Cursor) -> Node:
+def _followed(cursor: Cursor, depth: int) -> Node:
+    node = _single(cursor, depth)
+    while True:
+        if cursor.take("COLLATE"):
+            cursor.word()
+            node = Node("call", "COLLATE", (node,))
+        elif cursor.take("->") or cursor.take("->>"):
+            cursor.next()
+            node = Node("call", "->", (node,))
+        else:
+            return node
+
+
+def _single(cursor: Cursor, depth: int) -> Node:
     token = cursor.peek()
-    if token.kind == "op" and token.value in "-+~":
+    if token.kind == "op" and token.value in "-+~!":
+        if cursor.place > 2000:
+            raise UnreadError("an expression that is too long")
         cursor.next()
-        inner = _single(cursor)
+        inner = _single(cursor, depth)
         return inner if token.value == "+" else Node("call", token.value, (inner,))
     if token.kind == "op" and token.value == "(":
-        return read(cursor.group())
+        group = cursor.group()
+        several = parts(group)
+        if len(several) > 1 and not cursor.done:
+            raise UnreadError("a row of values in an expression")
+        return read(group, depth + 1)
+    if token.kind == "op" and token.value == "@":
+        if cursor.peek(1).value == "@":
+            raise UnreadError("a variable of the server in an expression")
+        cursor.next()
+        cursor.next()
+        return Node("call", "@")
     cursor.next()
     if token.kind == "number":
-        if not token.value[0].isdigit() or token.value[:2] in ("0X", "0B"):
-            return (
-                Node("hex", token.value) if token.value[0] != "." else Node("decimal", token.value)
-            )
-        if token.value.isdigit():
-            return Node("integer", token.value)
-        return Node("float" if "e" in token.value.lower() else "decimal", token.value)
+        return _number(token)
     if token.kind == "string":
+        while cursor.peek().kind == "string":
+            cursor.next()
         return Node("string", token.value)
     if token.kind == "name":
-        return Node("column", token.raw)
+        cursor.place -= 1
+        return _named(cursor, depth)
     if token.kind != "word":
-        raise UnreadError(f"`{token.value or 'the end'}` in an expression")
-    return _word(cursor, token)
+        raise RefusedError(SYNTAX, f"`{token.value or 'the end'}` in an expression")
+    return _word(cursor, token, depth)
 
 
-def _word(cursor: Cursor, token: Token) -> Node:
+def _number(token: Token) -> Node:
+    if token.value[0] == ".":
+        return Node("decimal", token.value)
+    if not token.value[0].isdigit() or token.value[:2].upper() in ("0X", "0B"):
+        return Node("hex", token.value)
+    if token.value.isdigit():
+        return Node("integer", token.value)
+    return Node("float" if "e" in token.value.lower() else "decimal", token.value)
+
+
+def _word(cursor: Cursor, token: Token, depth: int) -> Node:
     word = token.value
     if word == "NULL":
         return Node("null", word)
     if word in ("DATE", "TIME", "TIMESTAMP") and cursor.peek().kind == "string":
         return Node("string", cursor.next().value)
+    if word.startswith("_") and cursor.peek().kind == "string":
+        return Node("string", cursor.next().value)
     if word == "CASE":
-        while not cursor.done and not cursor.take("END"):
+        while not cursor.take("END"):
             cursor.next()
         return Node("call", "CASE")
-    if word in ("TRUE", "FALSE") or (word in RANDOM and word.startswith(("CURRENT_", "LOCALTIME"))):
-        if cursor.at("("):
-            cursor.group()
+    if word == "BINARY":
+        return Node("call", word, (_single(cursor, depth),))
+    if word == "INTERVAL" and not cursor.at("("):
+        inner = _level(cursor, 0, depth)
+        cursor.next()
+        return Node("call", word, (inner,))
+    if word in ("TRUE", "FALSE") or (word in _BARE and not cursor.at("(")):
         return Node("call", word)
-    if word in ("SELECT", "INTERVAL", "MAXVALUE", "DEFAULT"):
-        raise UnreadError(f"`{word}` in an expression")
     if not cursor.at("("):
-        return Node("column", token.raw)
+        cursor.place -= 1
+        return _named(cursor, depth)
+    return _call(cursor, word, depth)
+
+
+def _named(cursor: Cursor, depth: int) -> Node:
+    """A column, with its table and schema or without; or a function of a schema."""
+    found = cursor.name()
+    while cursor.take("."):
+        found = cursor.name(dotted=True)
+    if cursor.at("("):
+        if found.kind == "name":
+            raise UnreadError(f"the function {found.raw}")
+        return _call(cursor, f".{found.value}", depth)
+    return Node("column", found.raw)
+
+
+def _call(cursor: Cursor, word: str, depth: int) -> Node:
     inner = cursor.group()
-    if word == "EXTRACT" and len(inner) > 2 and inner[1].value == "FROM":
-        unit = inner[0].value
-        return Node("call", f"EXTRACT {unit}", (read(inner[2:]),))
-    if word in ("CAST", "CONVERT"):
-        return Node("call", "CAST", (read(inner[:1]),) if inner else ())
-    arguments, depth = [], 0
-    start = 0
-    for place, one in enumerate(inner):
-        depth += {"(": 1, ")": -1}.get(one.value, 0) if one.kind == "op" else 0
-        if one.kind == "op" and one.value == "," and depth == 0:
-            arguments.append(read(inner[start:place]))
-            start = place + 1
-    if inner:
-        arguments.append(read(inner[start:]))
-    return Node("call", word, tuple(arguments))
-
-
-# --- Types ---------------------------------------------------------------------------------------
-
-INTEGERS = {"TINYINT": 8, "SMALLINT": 16, "MEDIUMINT": 24, "INT": 32, "BIGINT": 64}
-TEXTS = frozenset({"CHAR", "VARCHAR", "BINARY", "VARBINARY"})
-BLOBS = frozenset(
-    ["TEXT", "TINYTEXT", "MEDIUMTEXT", "LONGTEXT", "BLOB", "TINYBLOB", "MEDIUMBLOB", "LONGBLOB"]
-)
-GEOMETRIES = frozenset(
-    [
-        "GEOMETRY",
-        "POINT",
-        "LINESTRING",
-        "POLYGON",
-        "MULTIPOINT",
-        "MULTILINESTRING",
-        "MULTIPOLYGON",
-        "GEOMCOLLECTION",
-        "GEOMETRYCOLLECTION",
-    ]
-)
-FLOATS = frozenset({"FLOAT", "DOUBLE", "REAL"})
-DECIMALS = frozenset({"DECIMAL", "NUMERIC", "DEC", "FIXED"})
-
-
-def result(node: Node, type_of: Callable[[str], str]) -> str:
-    """What ``node`` yields: int, decimal, float, string, or "" where that is not known."""
-    if node.kind == "column":
-        kind = type_of(node.name)
-        if kind in INTEGERS or kind in ("BIT", "YEAR", "DATE"):
-            return "int"
-        if kind in DECIMALS:
-            return "decimal"
-        return "float" if kind in FLOATS or kind in TEXTS else ""
-    if node.kind == "integer":
-        return "int" if int(node.name) < 2**64 else "decimal"
-    if node.kind != "call":
-        return {"hex": "string", "null": ""}.get(node.kind, node.kind)
-    kinds = [result(argument, type_of) for argument in node.arguments]
-    if node.name in ("+", "-", "*", "MOD", "ABS"):
-        if "" in kinds:
-            return ""
-        if "float" in kinds or "string" in kinds:
-            return "float"
-        return "decimal" if "decimal" in kinds else "int"
-    if node.name in ("FLOOR", "CEIL", "CEILING"):
-        return {"int": "int", "float": "float", "decimal": "int"}.get("".join(kinds), "")
-    if node.name == "UNIX_TIMESTAMP":
-        text = node.arguments[0] if node.arguments else node
-        return "decimal" if text.kind == "string" and "." in text.name else "int"
-    return "int" if node.name in OF_DATE | OF_TIME | {"DIV"} or " " in node.name else ""
-
-
-def fits(node: Node, type_of: Callable[[str], str]) -> bool:
-    """Whether each function of dates and times has columns of its own type: else error 1486."""
-    for call in node.walk():
-        if call.kind != "call":
-            continue
-        name, unit = call.name.partition(" ")[::2]
-        wanted: tuple[str, ...] = ()
-        if name in OF_DATE or unit in _DATE_UNITS:
-            wanted = ("DATE", "DATETIME")
-        elif name in OF_TIME or unit in _TIME_UNITS:
-            wanted = ("TIME", "DATETIME")
-        elif name == "UNIX_TIMESTAMP":
-            wanted = ("TIMESTAMP",)
-        elif unit:
-            return False
-        if not wanted:
-            continue
-        for argument in call.arguments[: 2 if name == "DATEDIFF" else 1]:
-            if argument.kind == "column" and type_of(argument.name) in (*wanted, ""):
-                continue
-            return False
-    return True
-
-
-# --- Constants -----------------------------------------------------------------------------------
-
-
-def moment(text: str) -> datetime | None:
-    """A date with or without a time, as MySQL reads it; None for what is none."""
-    found = re.fullmatch(
-        r"\s*(\d{4})[-/.](\d{1,2})[-/.](\d{1,2})"
-        r"(?:[ T](\d{1,2}):(\d{1,2})(?::(\d{1,2})(\.\d*)?)?)?\s*",
-        text,
-    ) or re.fullmatch(r"(\d{4})(\d\d)(\d\d)", text)
-    if not found:
-        return None
-    try:
-        return datetime(*(int(x) for x in found.groups()[:6] if x), tzinfo=UTC)  # type: ignore[arg-type,misc]  # 3 to 6 numbers
-    except ValueError:
-        return None
-
-
-class UnknownError(Exception):
-    """A constant that cannot be worked out here."""
-
-
-def value(node: Node) -> int | None:
-    """The integer that a constant is; None for NULL. Raises ``UnknownError``."""
-    if node.kind == "integer":
-        return int(node.name)
-    if node.kind == "null":
-        return None
-    if node.kind != "call":
-        raise UnknownError
-    if len(node.arguments) == 1 and node.arguments[0].kind == "string":
-        return _of_date(node.name, node.arguments[0].name)
-    values = [value(argument) for argument in node.arguments]
-    numbers = [one for one in values if one is not None]
-    if len(numbers) < len(values):
-        return None
-    if node.name == "-" and len(numbers) == 1:
-        return -numbers[0]
-    if len(numbers) != 2:
-        raise UnknownError
-    left, right = numbers
-    if node.name in ("+", "-", "*"):
-        return {"+": left + right, "-": left - right, "*": left * right}[node.name]
-    if node.name == "DIV" and right and left >= 0 and right > 0:
-        return left // right
-    if node.name == "MOD" and right and left >= 0 and right > 0:
-        return left % right
-    raise UnknownError
-
-
-def _of_date(name: str, text: str) -> int | None:
-    when = moment(text)
-    if when is None:
-        if re.search(r"\d", text):
-            raise UnknownError
-        if name in ("TO_DAYS", "YEAR", "MONTH", "TO_SECONDS"):
-            return None
-        raise UnknownError
-    days = date(when.year, when.month, when.day).toordinal() + 365
-    if name == "UNIX_TIMESTAMP":
-        # The server's time zone shifts all bounds alike.
-        return int(when.timestamp())
-    seconds = days * 86400 + when.hour * 3600 + when.minute * 60 + when.second
-    known = {"TO_DAYS": days, "YEAR": when.year, "MONTH": when.month, "TO_SECONDS": seconds}
-    if name not in known:
-        raise UnknownError
-    return known[name]
+    if word == "EXISTS":
+        raise RefusedError(SYNTAX, "EXISTS in an expression")
+    if word == "EXTRACT":
+        if len(inner) < 3 or inner[1].value != "FROM":
+            raise RefusedError(SYNTAX, "EXTRACT takes a unit, FROM and a value")
+        return Node("call", f"EXTRACT {inner[0].value}", (read(inner[2:], depth + 1),))
+    if word == "OVER":
+        raise UnreadError("a window function")
+    if word not in _COUNTS and word not in _SYNTAX_COUNTS and word not in ("MOD", "DEFAULT"):
+        # Refused whatever its arguments are; those of some have a grammar of their own.
+        columns = [Node("column", token.raw) for token in inner if token.kind == "name"]
+        plain = [t for t in inner if t.kind == "word" and not words("reserved") >= {t.value}]
+        columns += [Node("column", token.raw) for token in plain]
+        if cursor.take("OVER"):
+            cursor.group()
+        return Node("call", word, tuple(columns))
+    arguments = tuple(read(part, depth + 1) for part in parts(inner))
+    if (word in _SYNTAX_COUNTS and len(arguments) != 1) or (word == "MOD" and len(arguments) != 2):
+        raise RefusedError(SYNTAX, f"{word} with {len(arguments)} arguments")
+    low, high = _COUNTS.get(word, (0, 2))
+    if not low <= len(arguments) <= high:
+        raise RefusedError(1582, f"{word} with {len(arguments)} arguments")
+    return Node("call", word, arguments)

@@ -1,4 +1,4 @@
-"""Text to statements of tokens. Comments are left out; ``/*!50100 … */`` is read, as MySQL does."""
+"""Text to tokens. Comments are left out; ``/*!50100 … */`` is read, as MySQL does."""
 
 from __future__ import annotations
 
@@ -6,12 +6,24 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from stacks.sql_lint.words import is_reserved
+
 VERSION = 90704
 """What is in ``/*!NNNNN … */`` for a newer server than this is a comment."""
+LONGEST_NAME = 64
+SYNTAX = 1064
 
 
 class UnreadError(Exception):
     """What is written is not understood: no judgement, and never an error."""
+
+
+class RefusedError(Exception):
+    """What the server refuses while it reads: error number, why."""
+
+    def __init__(self, number: int, why: str) -> None:
+        super().__init__(why)
+        self.number = number
 
 
 class Token(NamedTuple):
@@ -25,6 +37,13 @@ class Token(NamedTuple):
     raw: str = ""
 
 
+class Name(NamedTuple):
+    """A table. ``schema`` is "" where none is named and no USE came before."""
+
+    schema: str
+    table: str
+
+
 class Edit(NamedTuple):
     """``text`` in the place of what is between two offsets."""
 
@@ -33,30 +52,31 @@ class Edit(NamedTuple):
     text: str
 
 
-_TOKEN = re.compile(
+TOKEN = re.compile(
     r"""
       (?P<space>\s+)
     | (?P<remark>\#[^\n]*|--(?=\s|\Z)[^\n]*)
     | (?P<executed>/\*!(?P<version>\d{5,6})?)
-    | (?P<comment>/\*.*?(?:\*/|\Z))
+    | (?P<comment>/\*.*?\*/)
     | (?P<closing>\*/)
     | (?P<name>`(?:[^`]|``)*`)
-    | (?P<hex>0[xXbB][0-9a-fA-F]+\b|[xXbB]'[0-9a-fA-F]*')
+    | (?P<hex>0[xX][0-9a-fA-F]+\b|0b[01]+\b|[xX]'[0-9a-fA-F]*'|[bB]'[01]*')
     | (?P<string>(?:[nN](?='))?(?:'(?:[^'\\]|\\.|'')*'|"(?:[^"\\]|\\.|"")*"))
     | (?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?(?![\w$]))
     | (?P<word>[\w$]+)
-    | (?P<op><<|>>|<=|>=|<>|!=|:=|\|\||&&|[^\s])
+    | (?P<op><<|>>|<=>|<=|>=|<>|!=|:=|\|\||&&|->>|->|[^\s])
     """,
     re.VERBOSE | re.DOTALL,
 )
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "0": "\0", "b": "\b", "Z": "\x1a"}
 
 
-def tokens(text: str) -> Iterator[Token]:
-    """The tokens of ``text``, without space and comments. An open quote raises ``UnreadError``."""
+def tokens(text: str, ansi: bool = False) -> Iterator[Token]:
+    """The tokens of ``text``, without space and comments; ``ansi``: what is in double quotes is a
+    name. An open quote or comment raises ``RefusedError``."""
     place, executed = 0, False
     while place < len(text):
-        found = _TOKEN.match(text, place)
+        found = TOKEN.match(text, place)
         assert found is not None
         kind, start, place = str(found.lastgroup), place, found.end()
         if kind == "version":
@@ -79,7 +99,11 @@ def tokens(text: str) -> Iterator[Token]:
             place = start + 1
             continue
         if kind == "op" and written in "'\"`":
-            raise UnreadError(f"a quote ({written}) is not closed")
+            raise RefusedError(SYNTAX, f"a quote ({written}) is not closed")
+        if text.startswith("/*", start):
+            raise RefusedError(SYNTAX, "a comment (/*) is not closed")
+        if ansi and kind == "string" and written.startswith('"'):
+            kind = "name"
         held = _value(kind, written)
         raw = written if kind == "word" else held
         yield Token("number" if kind == "hex" else kind, held, start, place, raw)
@@ -87,74 +111,22 @@ def tokens(text: str) -> Iterator[Token]:
 
 def _value(kind: str, written: str) -> str:
     if kind == "name":
-        return written[1:-1].replace("``", "`")
+        return written[1:-1].replace(written[0] * 2, written[0])
     if kind == "string":
         bare = written.lstrip("nN")
-        quote, inner = bare[0], bare[1:-1].replace(bare[0] * 2, bare[0])
-        del quote
+        inner = bare[1:-1].replace(bare[0] * 2, bare[0])
         return re.sub(r"\\(.)", lambda m: _ESCAPES.get(m[1], m[1]), inner, flags=re.DOTALL)
     return written.upper() if kind in ("word", "hex") else written
 
 
-_DELIMITER = re.compile(r"^[ \t]*DELIMITER[ \t]+(\S+)[ \t]*$", re.MULTILINE | re.IGNORECASE)
-
-
-def blank_foreign(text: str) -> str:
-    """``text`` with what stands between DELIMITER lines (bodies of procedures) made blank."""
-    pieces, place, hidden = [], 0, False
-    for found in _DELIMITER.finditer(text):
-        piece = text[place : found.start()]
-        pieces.append(re.sub(r"[^\n]", " ", piece) if hidden else piece)
-        pieces.append(re.sub(r"[^\n]", " ", found[0]))
-        place, hidden = found.end(), found[1] != ";"
-    piece = text[place:]
-    return "".join([*pieces, re.sub(r"[^\n]", " ", piece) if hidden else piece])
-
-
-class Statement(NamedTuple):
-    """One statement and the line it begins on; ``problem`` where it cannot be split into tokens."""
-
-    text: str
-    line: int
-    problem: str = ""
-
-
-def statements(text: str) -> Iterator[Statement]:
-    """The statements of ``text``, each with its own text, without the semicolon."""
-    text = blank_foreign(text)
-    first: int | None = None
-    last = 0
-    try:
-        for token in tokens(text):
-            if token.value == ";" and token.kind == "op":
-                if first is not None:
-                    yield _statement(text, first, token.start)
-                first = None
-            elif first is None:
-                first = token.start
-            last = token.end
-    except UnreadError as problem:
-        begin = last if first is None else first
-        begin += len(text[begin:]) - len(text[begin:].lstrip(" \t\n;"))
-        yield Statement(text[begin:], text.count("\n", 0, begin) + 1, str(problem))
-        return
-    if first is not None:
-        yield _statement(text, first, len(text))
-
-
-def _statement(text: str, start: int, end: int) -> Statement:
-    # A dump's `/*!50100 CREATE …`: the opening is part of the statement.
-    opening = re.search(r"/\*!\d*\s*\Z", text[:start])
-    start = opening.start() if opening else start
-    return Statement(text[start:end].strip(), text.count("\n", 0, start) + 1)
-
-
 class Cursor:
-    """A place in a row of tokens."""
+    """A place in a row of tokens. What is due and missing raises ``RefusedError``: only what is
+    wholly understood is read by one."""
 
-    def __init__(self, row: Sequence[Token]) -> None:
+    def __init__(self, row: Sequence[Token], schema: str = "") -> None:
         self.row = row
         self.place = 0
+        self.schema = schema
 
     def peek(self, ahead: int = 0) -> Token:
         """The next token, or an empty one at the end."""
@@ -167,13 +139,19 @@ class Cursor:
     def next(self) -> Token:
         token = self.peek()
         if token.kind == "end":
-            raise UnreadError("it ends where more is due")
+            raise RefusedError(SYNTAX, "it ends where more is due")
         self.place += 1
         return token
 
     @property
     def done(self) -> bool:
         return self.place >= len(self.row)
+
+    @property
+    def stands(self) -> str:
+        """What stands here, for a message."""
+        token = self.peek()
+        return token.raw or token.value or "the end"
 
     def at(self, *words: str) -> bool:
         """Whether these words or signs come next."""
@@ -182,6 +160,10 @@ class Cursor:
             for i, word in enumerate(words)
         )
 
+    def at_any(self, words: frozenset[str]) -> bool:
+        """Whether one of these words comes next."""
+        return self.peek().kind == "word" and self.peek().value in words
+
     def take(self, *words: str) -> bool:
         """Pass over these words if they come next."""
         if self.at(*words):
@@ -189,30 +171,59 @@ class Cursor:
             return True
         return False
 
-    def need(self, word: str) -> Token:
-        if not self.at(word):
-            raise UnreadError(f"`{word}` expected where `{self.peek().value or 'the end'}` stands")
+    def need(self, *words: str) -> Token:
+        """Pass over these words, which have to come next; the last of them."""
+        for word in words:
+            if not self.at(word):
+                raise RefusedError(SYNTAX, f"`{word}` expected where `{self.stands}` stands")
+            self.place += 1
+        return self.row[self.place - 1]
+
+    def end(self) -> None:
+        """Nothing may come any more."""
+        if not self.done:
+            raise RefusedError(SYNTAX, f"`{self.stands}` where nothing more may stand")
+
+    def name(self, dotted: bool = False) -> Token:
+        """An identifier; ``dotted``: after a dot, where reserved words need no quotes."""
+        token = self.peek()
+        if token.kind not in ("word", "name") or (token.kind == "name" and not token.value):
+            raise RefusedError(SYNTAX, f"a name expected where `{self.stands}` stands")
+        if token.kind == "word" and not dotted and is_reserved(token.value):
+            why = f"`{token.raw}` is a reserved word: as a name it stands in backticks"
+            raise RefusedError(SYNTAX, why)
+        if token.kind == "word" and token.value.isdigit():
+            raise RefusedError(SYNTAX, f"a name expected where `{token.raw}` stands")
+        if len(token.raw) > LONGEST_NAME:
+            raise RefusedError(1059, f"the name {token.raw} is longer than 64 characters")
         return self.next()
 
-    def name(self) -> Token:
-        """An identifier."""
-        if self.peek().kind not in ("word", "name"):
-            raise UnreadError(f"a name expected where `{self.peek().value or 'the end'}` stands")
-        return self.next()
-
-    def table(self) -> str:
-        """A table's name, without its schema; as MySQL on Linux, upper and lower case differ."""
-        text = self.raw_name()
-        return self.raw_name() if self.take(".") else text
+    def table(self) -> Name:
+        """A table's name; as MySQL on Linux, upper and lower case differ."""
+        text = self.name().raw
+        if self.take("."):
+            return Name(text, self.name(dotted=True).raw)
+        return Name(self.schema, text)
 
     def raw_name(self) -> str:
         return self.name().raw
 
-    def number(self) -> int:
+    def word(self) -> str:
+        """What is no identifier and may be reserved or quoted: an engine, a character set."""
         token = self.next()
-        if token.kind != "number" or not token.value.isdigit():
-            raise UnreadError(f"a whole number expected where `{token.value}` stands")
-        return int(token.value)
+        if token.kind == "op":
+            raise RefusedError(SYNTAX, f"a word expected where `{token.value}` stands")
+        return token.raw
+
+    def number(self) -> int:
+        """A whole number, also in hexadecimal."""
+        token = self.next()
+        if token.kind != "number" or not re.fullmatch(r"\d{1,20}|0X[0-9A-F]{1,16}", token.value):
+            raise RefusedError(SYNTAX, f"a whole number expected where `{token.raw}` stands")
+        number = int(token.value, 16 if token.value.startswith("0X") else 10)
+        if number >= 2**64:
+            raise RefusedError(SYNTAX, f"{number} is too large")
+        return number
 
     def group(self) -> list[Token]:
         """The tokens between the parentheses that begin here."""
@@ -220,11 +231,15 @@ class Cursor:
         depth, begin = 1, self.place
         while depth:
             if self.done:
-                raise UnreadError("a parenthesis is not closed")
+                raise RefusedError(SYNTAX, "a parenthesis is not closed")
             token = self.next()
             if token.kind == "op":
                 depth += {"(": 1, ")": -1}.get(token.value, 0)
         return list(self.row[begin : self.place - 1])
+
+    def inner(self) -> Cursor:
+        """A cursor over what is between the parentheses that begin here."""
+        return Cursor(self.group(), self.schema)
 
 
 def parts(row: Sequence[Token]) -> list[list[Token]]:

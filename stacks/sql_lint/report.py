@@ -9,7 +9,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stacks.sql_lint.judge import Finding, lint
+from stacks.errors import CrmError
+from stacks.sql_lint.judge import Finding, lint_all
 
 if TYPE_CHECKING:
     from stacks.check_report import Place, Shown
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
 def run(
     files: Sequence[str], as_json: bool, sarif: Path | None = None, junit: Path | None = None
 ) -> int:
-    """Lint ``files``: 0 if the server would accept all, 1 if not, 2 if one cannot be read. Writes
-    reports of what was found."""
+    """Lint ``files`` in their order: 0 if the server would accept all, 1 if not, 2 if one cannot be
+    read. Writes reports of what was found; 2 where one cannot be written."""
     texts = {}
     for name in files:
         try:
@@ -27,7 +28,8 @@ def run(
         except (OSError, ValueError) as problem:
             print(f"error: {name}: {problem}", file=sys.stderr)
             return 2
-    found = [(name, finding) for name, text in texts.items() for finding in lint(text)]
+    judged = zip(texts, lint_all(texts.values()), strict=True)
+    found = [(name, finding) for name, findings in judged for finding in findings]
     if as_json:
         print(json.dumps({"findings": [_object(*one) for one in found]}, indent=2))
     else:
@@ -40,7 +42,11 @@ def run(
         for name, finding in found:
             place = Place(name, finding.line)
             report.add(name, shown(finding, f"{name}:{finding.line}", place))
-        write(report, sarif, junit)
+        try:
+            write(report, sarif, junit)
+        except CrmError as problem:
+            print(f"error: {problem}", file=sys.stderr)
+            return 2
     return 1 if any(finding.error for _, finding in found) else 0
 
 

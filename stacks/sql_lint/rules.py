@@ -4,13 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from stacks.sql_lint import rules_bounds, rules_functions, rules_keys, rules_lists
+from stacks.sql_lint import (
+    rules_bounds,
+    rules_columns,
+    rules_functions,
+    rules_keys,
+    rules_lists,
+)
 from stacks.sql_lint.model import Table
 from stacks.sql_lint.problem import Problem
+from stacks.sql_lint.rules_keys import of_version
+
+__all__ = ["OF_ALTER", "TAKEN", "first", "no_columns", "of_elsewhere", "of_version"]
 
 Rule = Callable[[Table], Problem | None]
 
-PARSING: tuple[Rule, ...] = (
+READING: tuple[Rule, ...] = (
+    rules_keys.engine_there,
     rules_functions.random,
     rules_lists.subpartitions_of_what,
     rules_lists.defined,
@@ -22,7 +32,6 @@ PARSING: tuple[Rule, ...] = (
     rules_lists.numbers_agree,
     rules_lists.subpartitions_even,
 )
-"""Asked of what is never carried out as well: CREATE TABLE IF NOT EXISTS of one that is there."""
 RESOLVING: tuple[Rule, ...] = (
     rules_functions.fields,
     rules_functions.allowed,
@@ -36,9 +45,11 @@ DEFINING: tuple[Rule, ...] = (
     rules_lists.too_many,
     rules_lists.names,
     rules_lists.engines,
-    rules_keys.column_twice,
-    rules_keys.one_primary_key,
-    rules_keys.key_columns,
+    rules_columns.names,
+    rules_columns.incremented,
+    rules_columns.defaults,
+    rules_columns.twice,
+    rules_keys.each,
     rules_keys.auto_increment,
     rules_keys.foreign,
     rules_keys.fulltext,
@@ -58,9 +69,31 @@ PLACING: tuple[Rule, ...] = (
     rules_functions.bare_type,
     rules_keys.unique,
 )
-RULES = (*PARSING, *RESOLVING, *DEFINING, *PLACING)
+OF_ALTER = (rules_keys.engine_there, *DEFINING, *PLACING)
+TAKEN = (*READING, *RESOLVING, rules_lists.too_many, rules_lists.names)
+"""Asked before the server looks whether there is such a table already."""
+RULES = (*READING, *RESOLVING, *DEFINING, *PLACING)
+ELSEWHERE: tuple[Rule, ...] = (
+    *READING,
+    *RESOLVING,
+    rules_lists.too_many,
+    rules_lists.names,
+    rules_bounds.order,
+    rules_bounds.once,
+)
+"""Asked of what is done to a table whose columns are not known."""
 
 
 def first(table: Table) -> Problem | None:
     """The first thing that the server would refuse."""
     return next((problem for rule in RULES if (problem := rule(table))), None)
+
+
+def of_elsewhere(table: Table) -> Problem | None:
+    """The first that it would refuse whatever the table's columns are."""
+    return next((problem for rule in ELSEWHERE if (problem := rule(table))), None)
+
+
+def no_columns(table: Table) -> Problem | None:
+    """A table has a column at least."""
+    return None if table.columns else Problem(4028, f"{table.name} has no column")

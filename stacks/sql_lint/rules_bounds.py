@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import cmp_to_key
 from itertools import pairwise
 
-from stacks.sql_lint.expressions import INTEGERS, TEXTS, Node, UnknownError, moment, result, value
-from stacks.sql_lint.model import Bound, Partition, Scheme, Table
+from stacks.sql_lint import collations
+from stacks.sql_lint.constants import (
+    UnknownError,
+    is_value,
+    moment,
+    rounded,
+    rounded_to_day,
+    seconds,
+    value,
+)
+from stacks.sql_lint.expressions import Node
+from stacks.sql_lint.model import Bound, Column, Partition, Scheme, Table
 from stacks.sql_lint.problem import Problem
 from stacks.sql_lint.reader import Edit
 from stacks.sql_lint.rules_lists import quoted, rearranged
+from stacks.sql_lint.types_of import INTEGERS, TEXTS, is_unsigned, result
 
 Comparable = int | str | None
 
@@ -103,13 +115,20 @@ def _made_integers(table: Table, scheme: Scheme) -> tuple[Edit, ...]:
             continue
         if re.fullmatch(r"-?\d+", one.name):
             edits.append(Edit(*bound.span, one.name))
-        elif node.kind == "call" and moment(one.name) and len(node.arguments) == 1:
+        elif node.kind == "call" and _is_moment(one.name) and len(node.arguments) == 1:
             if " " in node.name:
                 return ()
             edits.append(Edit(*bound.span, f"{node.name}({bound.text})"))
         else:
             return ()
     return tuple(edits)
+
+
+def _is_moment(text: str) -> bool:
+    try:
+        return moment(text) is not None
+    except UnknownError:
+        return False
 
 
 def column_values(table: Table) -> Problem | None:
@@ -120,30 +139,39 @@ def column_values(table: Table) -> Problem | None:
     for partition, place, _, node in _bounds(table):
         column = table.column(scheme.names[place])
         assert column is not None
-        kind = result(node, lambda _: "")
-        right = True
-        if column.type in INTEGERS:
-            right = kind in ("int", "")
-            if kind == "int":
-                bits = INTEGERS[column.type]
-                low, high = (
-                    (0, 2**bits) if column.unsigned else (-(2 ** (bits - 1)), 2 ** (bits - 1))
-                )
-                try:
-                    number = value(node)
-                    right = number is None or low <= number < high
-                except UnknownError:
-                    right = True
-        elif column.type in ("DATE", "DATETIME"):
-            right = node.kind == "null" or (node.kind == "string" and moment(node.name) is not None)
-        elif node.kind != "null":
-            right = node.kind in ("string", "hex")
-            if column.type in TEXTS and node.kind == "string" and column.length is not None:
-                right = len(node.name) <= column.length
+        try:
+            right = _is_right(column, node)
+        except UnknownError:
+            continue
         if not right:
             why = f"partition {partition.name}: no value for {column.name}, which is {column.type}"
             return Problem(1654, why, _made_values(table, scheme))
     return None
+
+
+def _is_right(column: Column, node: Node) -> bool:
+    """Whether ``node`` is a value of ``column``. Raises ``UnknownError``."""
+    kind = result(node, lambda _: "")
+    if column.type in INTEGERS:
+        if kind != "int":
+            return kind == ""
+        bits = INTEGERS[column.type]
+        low, high = (0, 2**bits) if column.unsigned else (-(2 ** (bits - 1)), 2 ** (bits - 1))
+        number = value(node)
+        return number is None or low <= number < high
+    if node.kind == "null":
+        return True
+    if column.type in ("DATE", "DATETIME"):
+        if node.kind != "string" or not is_value(node.name):
+            return False
+        when = moment(node.name)
+        # A DATE takes no time of day but midnight.
+        return column.type == "DATETIME" or when is None or when == rounded_to_day(when)
+    if column.type == "TIME":
+        return node.kind == "string" and seconds(node.name) is not None
+    if column.type in TEXTS and node.kind == "string" and column.length is not None:
+        return len(node.name) <= column.length
+    return node.kind in ("string", "hex")
 
 
 def _made_values(table: Table, scheme: Scheme) -> tuple[Edit, ...]:
@@ -152,14 +180,14 @@ def _made_values(table: Table, scheme: Scheme) -> tuple[Edit, ...]:
         kind = table.type_of(scheme.names[place])
         if kind in INTEGERS and node.kind == "string" and re.fullmatch(r"-?\d+", node.name):
             edits.append(Edit(*bound.span, node.name))
-        elif kind in ("DATE", "DATETIME") and node.kind == "integer" and moment(node.name):
+        elif kind in ("DATE", "DATETIME") and node.kind == "integer" and _is_moment(node.name):
             edits.append(Edit(*bound.span, _dated(node.name)))
         elif (
             kind in ("DATE", "DATETIME")
             and node.kind == "call"
             and len(node.arguments) == 1
             and node.arguments[0].kind == "string"
-            and moment(node.arguments[0].name)
+            and _is_moment(node.arguments[0].name)
         ):
             edits.append(Edit(*bound.span, f"'{node.arguments[0].name}'"))
     return tuple(edits)
@@ -169,7 +197,7 @@ def domain(table: Table) -> Problem | None:
     scheme = table.scheme
     if scheme is None or scheme.columns or scheme.node is None:
         return None
-    column = table.column(scheme.node.name) if scheme.node.kind == "column" else None
+    unsigned = is_unsigned(scheme.node, table.is_unsigned)
     for partition, _, _, node in _bounds(table):
         try:
             number = value(node)
@@ -177,8 +205,8 @@ def domain(table: Table) -> Problem | None:
             continue
         if number is None and partition.kind == "less":
             return Problem(1566, f"partition {partition.name}: its value is NULL, which is no date")
-        if column and column.unsigned and number is not None and number < 0:
-            why = f"partition {partition.name}: {number}, and {column.name} is UNSIGNED"
+        if unsigned and number is not None and number < 0:
+            why = f"partition {partition.name}: {number}, and what decides is UNSIGNED"
             return Problem(1563, why)
     return None
 
@@ -186,11 +214,19 @@ def domain(table: Table) -> Problem | None:
 def _comparable(table: Table, scheme: Scheme, place: int, node: Node) -> Comparable:
     """What values are compared by. Raises ``UnknownError``."""
     if not scheme.columns:
-        return value(node)
+        number = value(node)
+        if number is not None and not -(2**63) <= number < 2**63:
+            unsigned = scheme.node and is_unsigned(scheme.node, table.is_unsigned)
+            if not unsigned or number >= 2**64:
+                # What does not fit is accepted, and compared as something else.
+                raise UnknownError
+        return number
     column = table.column(scheme.names[place])
     if node.kind == "null":
         return None
-    if column is None or column.type in INTEGERS:
+    if column is None:
+        return _of_any(node)
+    if column.type in INTEGERS:
         return value(node)
     if node.kind != "string":
         raise UnknownError
@@ -198,15 +234,34 @@ def _comparable(table: Table, scheme: Scheme, place: int, node: Node) -> Compara
         when = moment(node.name)
         if when is None:
             raise UnknownError
-        # Of a DATE only the day counts.
-        return when.strftime("%Y%m%d" if column.type == "DATE" else "%Y%m%d%H%M%S").rjust(14, "0")
-    if column.type == "TIME" or column.type in TEXTS:
+        if column.type == "DATE":
+            return when.toordinal()
+        when = rounded(when, min(column.length or 0, 6))
+        return when.strftime("%Y%m%d%H%M%S%f").rjust(20, "0")
+    if column.type == "TIME":
+        time = seconds(node.name)
+        if time is None:
+            raise UnknownError
+        return time
+    if column.type in TEXTS:
         collation = column.collation or table.collation
-        exact = collation.endswith("_bin") or column.type in ("BINARY", "VARBINARY")
-        # Signs and accents have an order of their own in each collation.
-        if node.name.isascii() and node.name.isalnum():
-            return node.name if exact or collation.endswith("_cs") else node.name.casefold()
+        if column.type in ("BINARY", "VARBINARY"):
+            return collations.key(node.name, "binary", pads=False)
+        return collations.key(node.name, collation, pads=column.type == "CHAR")
     raise UnknownError
+
+
+_DAY = re.compile(r"\d{4}-\d\d-\d\d( \d\d:\d\d:\d\d)?")
+
+
+def _of_any(node: Node) -> Comparable:
+    """What a value of a column of a type not known is compared by: days sort as their texts do.
+    Raises ``UnknownError``."""
+    if node.kind != "string":
+        return value(node)
+    if not _DAY.fullmatch(node.name) or not _is_moment(node.name):
+        raise UnknownError
+    return node.name[:10]
 
 
 def _less(table: Table, scheme: Scheme, left: Partition, right: Partition) -> bool:
@@ -215,9 +270,11 @@ def _less(table: Table, scheme: Scheme, left: Partition, right: Partition) -> bo
         if a.node is None or b.node is None:
             # MAXVALUE in both: the server looks no further.
             return a.node is not None
+        if a.node == b.node:
+            continue
         one = _comparable(table, scheme, place, a.node)
         other = _comparable(table, scheme, place, b.node)
-        if one is None or other is None:
+        if one is None or other is None or type(one) is not type(other):
             raise UnknownError
         if one != other:
             return one < other  # type: ignore[operator]  # both of the column's type
@@ -244,12 +301,18 @@ def order(table: Table) -> Problem | None:
 
 def _sorted(table: Table, scheme: Scheme) -> tuple[Edit, ...]:
     """The partitions by their bounds; of two with one bound the first is kept."""
-    kept: list[Partition] = []
+
+    def compared(one: Partition, other: Partition) -> int:
+        if _less(table, scheme, one, other):
+            return -1
+        return 1 if _less(table, scheme, other, one) else 0
+
     try:
-        for partition in scheme.partitions:
-            at = sum(_less(table, scheme, other, partition) for other in kept)
-            if at == len(kept) or _less(table, scheme, partition, kept[at]):
-                kept.insert(at, partition)
+        ordered = sorted(scheme.partitions, key=cmp_to_key(compared))
+        kept = ordered[:1]
+        for partition in ordered[1:]:
+            if _less(table, scheme, kept[-1], partition):
+                kept.append(partition)
     except UnknownError:
         return ()
     return rearranged(scheme, kept)
@@ -260,15 +323,10 @@ def once(table: Table) -> Problem | None:
     scheme = table.scheme
     if scheme is None or scheme.method != "LIST":
         return None
-    seen: set[tuple[Comparable, ...]] = set()
+    seen: set[tuple[Comparable | Node, ...]] = set()
     for partition in scheme.partitions:
         for place, row in enumerate(partition.rows):
-            try:
-                values = tuple(
-                    _comparable(table, scheme, i, b.node) for i, b in enumerate(row) if b.node
-                )
-            except UnknownError:
-                continue
+            values = tuple(_known(table, scheme, i, b.node) for i, b in enumerate(row) if b.node)
             if values in seen:
                 shown = ", ".join(bound.text for bound in row)
                 edits: tuple[Edit, ...] = ()
@@ -279,3 +337,12 @@ def once(table: Table) -> Problem | None:
                 return Problem(1495, f"partition {partition.name}: {shown} is listed twice", edits)
             seen.add(values)
     return None
+
+
+def _known(table: Table, scheme: Scheme, place: int, node: Node) -> Comparable | Node:
+    """What a value is compared by; itself where that is not known: it equals what is written as
+    it is."""
+    try:
+        return _comparable(table, scheme, place, node)
+    except UnknownError:
+        return node

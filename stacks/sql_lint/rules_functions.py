@@ -2,22 +2,55 @@
 
 from __future__ import annotations
 
-from stacks.sql_lint.expressions import (
-    ALLOWED,
-    BLOBS,
-    DENIED,
-    INTEGERS,
-    RANDOM,
-    TEXTS,
-    Node,
-    fits,
-    result,
-)
+from stacks.sql_lint.expressions import SUBQUERY, Node
 from stacks.sql_lint.model import Scheme, Table
 from stacks.sql_lint.problem import Problem
-from stacks.sql_lint.reader import Edit, UnreadError
+from stacks.sql_lint.reader import Edit
 from stacks.sql_lint.rules_bounds import as_columns, as_timestamps
 from stacks.sql_lint.rules_lists import quoted
+from stacks.sql_lint.types_of import BLOBS, INTEGERS, TEXTS, fits, result
+from stacks.sql_lint.words import words
+
+ALLOWED = frozenset(
+    [
+        "ABS",
+        "CEIL",
+        "CEILING",
+        "DATEDIFF",
+        "DAY",
+        "DAYOFMONTH",
+        "DAYOFWEEK",
+        "DAYOFYEAR",
+        "EXTRACT",
+        "FLOOR",
+        "HOUR",
+        "MICROSECOND",
+        "MINUTE",
+        "MOD",
+        "MONTH",
+        "QUARTER",
+        "SECOND",
+        "TIME_TO_SEC",
+        "TO_DAYS",
+        "TO_SECONDS",
+        "UNIX_TIMESTAMP",
+        "WEEKDAY",
+        "YEAR",
+        "YEARWEEK",
+        "DIV",
+        "+",
+        "-",
+        "*",
+        "FROM_DAYS",
+        "DEFAULT",
+        "PI",
+    ]
+)
+"""Those behind DIV pass here, and are refused for what they yield."""
+_SIGNS = frozenset(["TRUE", "FALSE", "BINARY", "NOT", "AND", "OR", "XOR", "IS", "IN", "LIKE"]) | {
+    *("BETWEEN", "REGEXP", "RLIKE", "SOUNDS", "MEMBER", "COLLATE", "INTERVAL"),
+}
+_FAMILIES = ("ST_", "MBR", "JSON_", "GTID_", "REGEXP_")
 
 
 def _schemes(table: Table) -> list[Scheme]:
@@ -27,18 +60,37 @@ def _schemes(table: Table) -> list[Scheme]:
 
 def _calls(table: Table) -> list[tuple[Scheme | None, Node]]:
     nodes: list[tuple[Scheme | None, Node]] = [(s, s.node) for s in _schemes(table) if s.node]
-    if table.scheme and not table.scheme.columns:
+    if table.scheme:
         bounds = (b.node for p in table.scheme.partitions for r in p.rows for b in r if b.node)
         nodes += [(None, node) for node in bounds]
     return [(scheme, n) for scheme, node in nodes for n in node.walk() if n.kind == "call"]
 
 
 def random(table: Table) -> Problem | None:
-    for _, call in _calls(table):
-        if call.name in RANDOM:
-            why = f"{call.name} is not the same at all times: partitions need what never changes"
+    """What the server refuses while it reads: 1064, with 1486's words."""
+    for scheme, call in _calls(table):
+        if call.name == SUBQUERY and scheme:
+            return Problem(1064, "a query in a partitioning function")
+        if call.name == "@":
+            return Problem(1064, "a variable is not the same at all times")
+        if call.name == "UNIX_TIMESTAMP" and not call.arguments:
+            return Problem(1064, "UNIX_TIMESTAMP () is not the same at all times")
+        if _is_random(call.name):
+            name = call.name.lstrip(".")
+            why = f"{name} is not the same at all times: partitions need what never changes"
+            if name not in words("random"):
+                why = f"{name} is no function of MySQL's own, and only some of those are allowed"
             return Problem(1064, why)
     return None
+
+
+def _is_random(name: str) -> bool:
+    """Also what may be a function that somebody has stored."""
+    first = name.partition(" ")[0]
+    if first in words("random") or first.startswith("."):
+        return True
+    own = first in ALLOWED or first in words("denied") or first in _SIGNS or first == SUBQUERY
+    return not own and first[0].isalpha() and not first.startswith(_FAMILIES)
 
 
 def fields(table: Table) -> Problem | None:
@@ -56,11 +108,10 @@ def fields(table: Table) -> Problem | None:
 def allowed(table: Table) -> Problem | None:
     for scheme, call in _calls(table):
         name = call.name.partition(" ")[0]
-        if name in DENIED:
-            why = f"{name} is not allowed in a partitioning function"
-            return Problem(1564, why, _by_key(table, scheme))
         if name not in ALLOWED:
-            raise UnreadError(f"the function {name}")
+            shown = "a query" if name == SUBQUERY else name
+            why = f"{shown} is not allowed in a partitioning function"
+            return Problem(1564, why, _by_key(table, scheme))
     return None
 
 
@@ -121,6 +172,10 @@ def blobs(table: Table) -> Problem | None:
 
 def column_types(table: Table) -> Problem | None:
     """RANGE COLUMNS and LIST COLUMNS take integers, dates, times of day and strings."""
+    for one in _schemes(table):
+        vector = next((n for n in one.names if table.type_of(n) == "VECTOR"), "")
+        if vector:
+            return Problem(1659, f"{vector} is VECTOR: no column of that type makes partitions")
     scheme = table.scheme
     if scheme is None or not scheme.columns:
         return None
@@ -153,9 +208,16 @@ def result_type(table: Table) -> Problem | None:
     for scheme in _schemes(table):
         if scheme.node is None or scheme.node.kind == "column":
             continue
-        if result(scheme.node, table.type_of) in ("decimal", "float", "string"):
-            return Problem(1491, "the function yields no integer", _by_key(table, scheme))
+        if result(scheme.node, table.type_of, table.has_fraction) in _NO_INTEGERS:
+            edits = _by_key(table, scheme)
+            if scheme.node.name == "UNIX_TIMESTAMP" and len(scheme.node.columns) == 1:
+                column = quoted(scheme.node.columns[0])
+                edits = (Edit(*scheme.inner, f"FLOOR(UNIX_TIMESTAMP({column}))"),)
+            return Problem(1491, "the function yields no integer", edits)
     return None
+
+
+_NO_INTEGERS = ("decimal", "float", "string")
 
 
 def bare_type(table: Table) -> Problem | None:

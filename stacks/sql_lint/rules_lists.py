@@ -7,6 +7,7 @@ from itertools import pairwise
 from stacks.sql_lint.model import Partition, Scheme, Table
 from stacks.sql_lint.problem import Problem
 from stacks.sql_lint.reader import Edit
+from stacks.sql_lint.words import is_reserved
 
 MOST = 8192
 
@@ -111,9 +112,8 @@ def rearranged(scheme: Scheme, order: list[Partition]) -> tuple[Edit, ...]:
     for old, new in zip(scheme.partitions, order, strict=False):
         if old is not new:
             edits.append(Edit(*old.span, f"{MOVED}{new.span[0]}:{new.span[1]}{MOVED}"))
-    for left, gone in pairwise(scheme.partitions):
-        if scheme.partitions.index(gone) >= len(order):
-            edits.append(Edit(left.span[1], gone.span[1], ""))
+    for left, gone in pairwise(scheme.partitions[max(0, len(order) - 1) :]):
+        edits.append(Edit(left.span[1], gone.span[1], ""))
     return tuple(edits)
 
 
@@ -149,33 +149,56 @@ def too_many(table: Table) -> Problem | None:
 
 
 def names(table: Table) -> Problem | None:
+    """Each partition and subpartition has a name of its own, those too that the server gives."""
     scheme = table.scheme
+    if scheme is None or not scheme.partitions:
+        return None
     taken: set[str] = set()
-    for partition in scheme.partitions if scheme else ():
+    for partition in scheme.partitions:
         for name in (partition.name, *partition.subs):
+            if name.endswith(" "):
+                return Problem(1567, f"the name `{name}` ends with a space")
             if name.lower() in taken:
                 edits: tuple[Edit, ...] = ()
-                if name == partition.name and scheme:
-                    everyone = {p.name.lower() for p in scheme.partitions}
-                    other = next(
-                        n for i in range(2, 9000) if (n := f"{name}_{i}").lower() not in everyone
-                    )
-                    edits = (Edit(*partition.name_span, quoted(other)),)
+                if name == partition.name:
+                    edits = (Edit(*partition.name_span, quoted(_free(name, scheme))),)
                 return Problem(1517, f"two partitions are called {name}", edits)
             taken.add(name.lower())
+    taken.clear()
+    for name in scheme.names_of_all if scheme.sub else ():
+        if name.lower() in taken:
+            return Problem(1517, f"{name} is the name of a partition and of a subpartition")
+        taken.add(name.lower())
     return None
+
+
+def _free(name: str, scheme: Scheme) -> str:
+    everyone = {partition.name.lower() for partition in scheme.partitions}
+    return next(n for i in range(2, 9000) if (n := f"{name}_{i}").lower() not in everyone)
 
 
 def quoted(name: str) -> str:
     """``name`` as it can stand in a statement."""
     plain = name.isascii() and name.replace("_", "a").isalnum() and not name[0].isdigit()
+    plain = plain and not is_reserved(name)
     return name if plain else "`" + name.replace("`", "``") + "`"
 
 
 def engines(table: Table) -> Problem | None:
     scheme = table.scheme
-    wrong = [p for p in (scheme.partitions if scheme else ()) if p.engine not in ("", table.engine)]
+    found = scheme.partitions if scheme else []
+    wrong = [p for p in found if p.engine not in ("", table.engine)]
     if wrong:
         edits = tuple(Edit(*p.engine_span, f"ENGINE = {table.engine}") for p in wrong)
         return Problem(1497, f"partition {wrong[0].name} has another engine than the table", edits)
+    of_subs = [name or p.engine for p in found for name in p.sub_engines or [p.engine]]
+    if any(name not in ("", table.engine) for name in of_subs):
+        return Problem(1497, "a subpartition has another engine than the table")
+    if not table.engine_said and any(of_subs) and not all(of_subs):
+        bare = [p for p in found if not p.engine and not p.has_subs]
+        edits = tuple(
+            Edit(p.values_span[1], p.values_span[1], f" ENGINE = {table.engine}") for p in bare
+        )
+        why = "some partitions name their engine and others do not: name it of all, or of none"
+        return Problem(1497, why, edits if not any(p.has_subs for p in found) else ())
     return None

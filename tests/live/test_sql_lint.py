@@ -33,6 +33,8 @@ def answers(server: own.MySQL, texts: dict[str, str]) -> dict[str, int | None]:
     for start in range(0, len(names), 100):
         script, lines = "", []
         for name in names[start : start + 100]:
+            script += "SET foreign_key_checks = 1; SET sql_mode = DEFAULT; "
+            script += "DROP TEMPORARY TABLE IF EXISTS tried.t, tried.u; "
             script += "DROP DATABASE IF EXISTS tried; CREATE DATABASE tried; USE tried;\n"
             first = script.count("\n") + 1
             script += texts[name].rstrip().rstrip(";") + ";\n"

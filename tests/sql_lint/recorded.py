@@ -14,5 +14,13 @@ ANSWERS: dict[str, int | None] = json.loads(
 
 
 def cases() -> dict[str, str]:
-    """Name → text of each."""
-    return {path.stem: path.read_text(encoding="utf-8") for path in sorted(FOLDER.glob("*.sql"))}
+    """Name → text of each: a file in ``cases``, or a line of a file in ``cases/lines``, which is
+    its own name."""
+    files = sorted(FOLDER.glob("*.sql"))
+    found = {path.stem: path.read_text(encoding="utf-8") for path in files}
+    for path in sorted((FOLDER / "lines").glob("*.sql")):
+        for line in path.read_text(encoding="utf-8").splitlines():
+            if line and not line.startswith("-- "):
+                assert line not in found, f"{path}: this case is there twice: {line}"
+                found[line] = line
+    return found

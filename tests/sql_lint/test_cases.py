@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
+import time
 
 import pytest
 
 from stacks.paths import GOLDEN
-from stacks.sql_lint import Finding, lint
+from stacks.sql_lint import Finding, lint, lint_all
+from stacks.sql_lint.words import words
 from tests.sql_lint.recorded import ANSWERS, cases
 
 TEXTS = cases()
@@ -148,10 +150,10 @@ def test_missing_index_of_the_partition_column_is_advised() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        FROM_T + "(n INT) PARTITION BY HASH (other_function(n))",
-        FROM_T + "(n INT) PARTITION BY SPREAD (n)",
-        FROM_T + "(n INT",
-        FROM_T + "(n INT DEFAULT 'open)",
+        FROM_T + "(n INT SPARSE)",
+        FROM_T + "(n INT) SPREAD = 3 PARTITION BY HASH (n)",
+        FROM_T + "(n INT, KEY k (n) SPARSE)",
+        FROM_T + "(n INT) PARTITION BY HASH (n + @@port)",
         FROM_T + "(n INT) PARTITION BY HASH (" + "(" * 3000 + "n" + ")" * 3000 + ")",
     ],
 )
@@ -171,11 +173,69 @@ def test_what_is_not_understood_is_advice(text: str) -> None:
         "SELECT 1; INSERT INTO t VALUES ('PARTITION BY RANGE (x);')",
         "DELIMITER //\nCREATE PROCEDURE p() BEGIN SELECT 1; END//\nDELIMITER ;\nSELECT 1;",
         "CREATE VIEW v AS SELECT 1; SET NAMES utf8mb4; USE crm",
-        "ALTER TABLE made_elsewhere DROP PARTITION p0",
+        "ALTER TABLE made_elsewhere ADD COLUMN n INT",
     ],
 )
 def test_other_statements_are_passed_over(text: str) -> None:
     assert list(lint(text)) == []
+
+
+def test_table_made_elsewhere_is_judged_without_its_columns_and_that_is_said() -> None:
+    (found,) = lint("ALTER TABLE made_elsewhere DROP PARTITION p0")
+    assert found.error is None
+    assert "made elsewhere: not judged against its columns" in found.message
+    text = "ALTER TABLE made_elsewhere ADD PARTITION (PARTITION a VALUES LESS THAN (2), PARTITION "
+    errors = [one.error for one in lint(text + "b VALUES LESS THAN (1))")]
+    assert errors == [1493, None]
+
+
+def test_files_of_one_call_see_what_those_before_have_made() -> None:
+    made = FROM_T + "(id INT PRIMARY KEY, d DATE NOT NULL)"
+    parted = "ALTER TABLE t PARTITION BY HASH (TO_DAYS(d))"
+    first_file, second = lint_all([made, parted])
+    assert first_file == []
+    assert [one.error for one in second] == [1503]
+    # A table of the same name may be in another database; in one file it is the same.
+    assert [[one.error for one in found] for found in lint_all([made, made])] == [[], [None]]
+    assert [one.error for one in lint(made + ";" + made)] == [1050]
+
+
+def test_delimiters_are_followed_in_files_of_any_system() -> None:
+    body = "CREATE PROCEDURE p() BEGIN CREATE TEMPORARY TABLE x (id INT); SELECT 2; END//"
+    wrong = FROM_T + "(id INT PRIMARY KEY, d DATE) PARTITION BY HASH (TO_DAYS(d))//"
+    for end in ("\n", "\r\n"):
+        text = end.join(["DELIMITER //", body, body, wrong, "DELIMITER ;", "SELECT 1;"])
+        found = [one for one in lint(text) if one.error]
+        assert [(one.line, one.error) for one in found] == [(4, 1503)]
+        assert found[0].statement == wrong.removesuffix("//")
+
+
+@pytest.mark.parametrize("text", ["(n INT DEFAULT 'open)", "(n INT", "(n INT) /* open", "(`n INT)"])
+def test_what_is_not_closed_is_a_syntax_error(text: str) -> None:
+    assert [one.error for one in lint(FROM_T + text)] == [1064]
+
+
+def test_reference_beside_a_column_names_the_version_that_minds() -> None:
+    text = FROM_T + "(id INT REFERENCES p (id)) PARTITION BY HASH (id)"
+    found = first(text)
+    assert found.error == 1506
+    assert "8.4 passes over a REFERENCES beside a column" in found.message
+
+
+def test_reserved_words_and_functions_are_listed_once() -> None:
+    assert {"ORDER", "RANGE", "RANK", "MAXVALUE"} <= words("reserved")
+    assert not words("reserved") & {"HASH", "PARTITIONS", "YEAR"}
+    assert not words("denied") & words("random")
+
+
+def test_thousands_of_partitions_in_a_wrong_order_are_sorted_at_once() -> None:
+    bounds = ", ".join(f"PARTITION p{i} VALUES LESS THAN ({i})" for i in range(4000, 0, -1))
+    begun = time.monotonic()
+    found = first(FROM_T + f"(id INT) PARTITION BY RANGE (id) ({bounds})")
+    assert time.monotonic() - begun < 5
+    assert found.error == 1493
+    assert found.corrected is not None
+    assert "(PARTITION p1 VALUES LESS THAN (1), PARTITION p2 " in found.corrected
 
 
 def test_line_is_that_of_the_statement() -> None:

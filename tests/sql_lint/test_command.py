@@ -32,6 +32,24 @@ def test_refused_file_is_1_with_number_reason_and_correction(
     assert "  right would be:\n    CREATE TABLE orders (\n" in said
 
 
+def test_files_after_each_of_several_sql_are_all_read(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["check", "--sql", WRONG, "--sql", RIGHT]) == 1
+    said = capsys.readouterr().out
+    assert f"{WRONG}:1: error 1697" in said
+    assert f"{RIGHT}:1: advice" in said
+
+
+def test_report_that_cannot_be_written_is_2(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    there = str(tmp_path / "absent" / "report")
+    for option in ("--sarif", "--junit"):
+        assert main(["check", "--sql", RIGHT, option, there]) == 2
+        assert f"error: {there}: cannot be written" in capsys.readouterr().err
+
+
 def test_json_is_one_object(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", "--json", "--sql", WRONG]) == 1
     findings = json.loads(capsys.readouterr().out)["findings"]
