@@ -77,7 +77,7 @@ class Pool(Struct, frozen=True):
 
     @property
     def zone_kib(self) -> int:
-        """What nginx's workers share of it: a replica and its successor take some 2 KiB."""
+        """What nginx's workers share of it: a replica and its successor take some 2.5 KiB."""
         return max(512, 4 * len(self.backends))
 
 
