@@ -9,6 +9,7 @@ import math
 
 from msgspec import UNSET, Struct
 
+from stacks.errors import CrmError
 from stacks.services import ServicePlan
 from stacks.spec import StackSpec
 from stacks.spec_edge import Edge, SecretReference, Tls
@@ -19,6 +20,9 @@ authority, and the certificate's key."""
 
 TWO_YEARS = 63_072_000
 """What Mozilla recommends for HSTS (https://wiki.mozilla.org/Security/Server_Side_TLS)."""
+
+CONNECTIONS_PER_THREAD = 128
+"""At least; so many take 8 MiB of the edge's memory, of which a thread needs the half."""
 
 
 class Backend(Struct, frozen=True):
@@ -70,6 +74,11 @@ class Pool(Struct, frozen=True):
     queue: int
     queue_seconds: int
     many_behind: bool
+
+    @property
+    def zone_kib(self) -> int:
+        """What nginx's workers share of it: a replica and its successor take some 2.5 KiB."""
+        return max(512, 4 * len(self.backends))
 
 
 class TlsPlan(Struct, frozen=True):
@@ -153,6 +162,13 @@ class EdgePlan(Struct, frozen=True):
         return self.addresses_change and self.retries > 0
 
     @property
+    def by_address(self) -> bool:
+        """Whether what becomes of a request depends on its client's address."""
+        return self.client_requests_per_second > 0 or any(
+            pool.algorithm == "consistent_hash" and not pool.hash_variable for pool in self.pools
+        )
+
+    @property
     def client_burst(self) -> int:
         """How many requests of one address are taken at once: those of two seconds."""
         return 2 * self.client_requests_per_second
@@ -177,9 +193,16 @@ class EdgePlan(Struct, frozen=True):
 
 
 def work_out(spec: StackSpec, image: str, services: tuple[ServicePlan, ...]) -> EdgePlan:
-    """What ``spec`` asks of the edge, for the replicas of ``services``."""
+    """What ``spec`` asks of the edge, for the replicas of ``services``.
+
+    Raises ``CrmError`` where a replica has too little memory for the bodies it is to take.
+    """
     edge = spec.edge
+    for service in services:
+        _check_bodies(edge.limits.body_kib, service)
     routes = _routes(edge)
+    # A proxied connection costs two sockets and their buffers, about 32 KiB on either proxy.
+    max_connections = min(60_000, edge.memory_mib * 16)
     return EdgePlan(
         proxy=edge.proxy,
         image=image,
@@ -189,9 +212,9 @@ def work_out(spec: StackSpec, image: str, services: tuple[ServicePlan, ...]) -> 
         replicas=edge.replicas,
         cpus=edge.cpus,
         memory_mib=edge.memory_mib,
-        threads=max(1, math.ceil(edge.cpus)),
-        # A proxied connection costs two sockets and their buffers, about 32 KiB on either proxy.
-        max_connections=min(60_000, edge.memory_mib * 16),
+        # No more than there is memory and work for: nginx gives each its share of connections.
+        threads=min(math.ceil(edge.cpus), max_connections // CONNECTIONS_PER_THREAD),
+        max_connections=max_connections,
         pools=tuple(_pool(edge, service, routes) for service in services),
         routes=routes,
         connect_seconds=edge.timeouts.connect_seconds,
@@ -204,6 +227,19 @@ def work_out(spec: StackSpec, image: str, services: tuple[ServicePlan, ...]) -> 
         tls=_tls(spec, edge.tls) if edge.tls is not None else None,
         addresses_change=spec.target == "docker",
     )
+
+
+def _check_bodies(body_kib: int, service: ServicePlan) -> None:
+    """A replica holds as many bodies as it has threads, each as it came and as it was read: a
+    quarter of its memory is for them."""
+    most = service.memory_mib * 1024 // 4 // service.at_once
+    if body_kib > most:
+        key = "app" if service.name == "app" else f"services.{service.name}"
+        raise CrmError(
+            f"crm:edge.limits.body_kib: {service.at_once} bodies of {body_kib} KiB at once are too "
+            f"much for a replica of {service.memory_mib} MiB; "
+            f"write {most} or less, or more memory in crm:{key}.memory_mib"
+        )
 
 
 def _pool(edge: Edge, service: ServicePlan, routes: tuple[RoutePlan, ...]) -> Pool:

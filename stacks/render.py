@@ -143,6 +143,7 @@ def _service_settings(plan: Plan, service: ServicePlan) -> Settings:
             "port": service.port,
             "workers": service.workers,
             "threads": service.threads,
+            "body_kib": plan.edge.body_kib,
         },
         "database": {
             "buckets": plan.database.shards[-1].last_bucket + 1,

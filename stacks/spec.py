@@ -291,10 +291,42 @@ class StackSpec(Part, frozen=True):
                 "`database.backup.s3.endpoint` is not encrypted, and the stack is in production; "
                 "write one that begins with https://"
             )
-        if self.target == "kubernetes" and self.edge.tls and self.kubernetes.expose == "ingress":
+        if self.target == "kubernetes":
+            self._check_door()
+
+    def _check_door(self) -> None:
+        door, tls = self.kubernetes, self.edge.tls
+        if tls and door.expose == "ingress":
             raise ValueError(
                 "`edge.tls`: an Ingress ends TLS itself, with a certificate of the cluster's; "
                 "leave it out, or write expose: load_balancer"
+            )
+        if tls and tls.redirect and door.expose == "node_port" and door.node_port is UNSET:
+            raise ValueError(
+                "`edge.tls.redirect`: plain HTTP leads to the node port of HTTPS, and which one "
+                "the cluster will choose is not known; write kubernetes.node_port: 30443, or "
+                "redirect: false"
+            )
+        if door.expose == "ingress":
+            self._check_address("edge", self.edge)
+            for name, service in self.services.items():
+                self._check_address(f"services.{name}", service)
+            if self.edge.limits.client_requests_per_second is not None:
+                raise ValueError(
+                    "`edge.limits.client_requests_per_second` goes by the client's address, and "
+                    "behind an Ingress all have its controller's; leave it out, as controllers "
+                    "have limits of their own, or write expose: load_balancer"
+                )
+
+    @staticmethod
+    def _check_address(where: str, balance: Balance) -> None:
+        if balance.algorithm == "consistent_hash" and not (
+            balance.hash_header or balance.hash_cookie
+        ):
+            raise ValueError(
+                f"`{where}.algorithm: consistent_hash` goes by the client's address, and behind an "
+                "Ingress all have its controller's; write a hash_header or a hash_cookie, or "
+                "expose: load_balancer"
             )
 
     def _check_ports(self) -> None:

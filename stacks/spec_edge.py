@@ -135,8 +135,8 @@ class Limits(Part, frozen=True, kw_only=True):
     """For how long a request waits for a replica; 2 when not given. HAProxy only."""
     client_requests_per_second: InFlight | None = None
     """Of one address; twice as many at once."""
-    body_kib: BodyKibibytes = 1024
-    """The largest body of a request, in KiB."""
+    body_kib: BodyKibibytes = 64
+    """The largest body of a request, in KiB, for the edge and for the application."""
 
 
 class Tls(Part, frozen=True, kw_only=True):
@@ -160,6 +160,9 @@ class Tls(Part, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if not self.hosts:
             raise ValueError("`hosts` is empty; write the names people use, such as [localhost]")
+        for host in self.hosts:
+            if self.hosts.count(host) > 1:
+                raise ValueError(f"`hosts`: {host} is written twice; keep one")
         if words := sorted(
             {"default", "hostnames", "include", "volatile"}.intersection(self.hosts)
         ):

@@ -81,6 +81,32 @@ BOTH: dict[str, dict[str, Any]] = {
         "services": {"orders": {**ORDERS, "replicas": {"min": 1, "max": 3}}},
     },
     "kubernetes": {"target": "kubernetes", "app": {"replicas": 2}, "edge": {"cpus": 2.5}},
+    # As long as names may be, and more than HAProxy takes words in one line.
+    "tls-long-and-many-hosts": {
+        "edge": {
+            "tls": {
+                "hsts_seconds": 60,
+                "hosts": [
+                    ".".join(["a" * 63] * 3 + ["b" * 61]),
+                    *(f"crm-{number}.customer-relations.example.com" for number in range(80)),
+                ],
+            }
+        }
+    },
+    "tls-sticky-and-plain": {
+        "edge": {"sticky": True, "tls": {"redirect": False, "hsts_seconds": 60}}
+    },
+    "services-with-words-of-the-proxies": {
+        "edge": {
+            "tls": {"hsts_seconds": 60},
+            "routes": [
+                {"prefix": f"/{name}", "service": name} for name in ("metrics", "plain", "docker")
+            ],
+        },
+        "services": {"metrics": ORDERS, "plain": ORDERS, "docker": ORDERS},
+    },
+    "most-replicas": {"app": {"replicas": 500}, "database": {"memory_mib": 65536}},
+    "many-cpus-in-little-memory": {"edge": {"cpus": 300, "memory_mib": 32}},
 }
 """What either proxy carries out."""
 

@@ -9,6 +9,7 @@ import pytest
 
 from stacks import plan, stack_file
 from stacks.balancing import TWO_YEARS, EdgePlan, Pool
+from stacks.errors import CrmError
 
 PROXIES = ("nginx", "haproxy")
 SECRET = {"env": "CRM_PASSWORD"}
@@ -133,6 +134,50 @@ def test_client_may_send_two_seconds_requests_at_once() -> None:
     assert made().client_requests_per_second == 0
 
 
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (
+            {"edge": {"limits": {"body_kib": 16385}}},
+            "crm:edge.limits.body_kib: 4 bodies of 16385 KiB at once are too much for a replica of "
+            "256 MiB; write 16384 or less, or more memory in crm:app.memory_mib",
+        ),
+        (
+            {
+                "edge": {
+                    "limits": {"body_kib": 16384},
+                    "routes": [{"prefix": "/a", "service": "orders"}],
+                },
+                "services": {"orders": {"health_path": "/h", "memory_mib": 128}},
+            },
+            "crm:edge.limits.body_kib: 4 bodies of 16384 KiB at once are too much for a replica of "
+            "128 MiB; write 8192 or less, or more memory in crm:services.orders.memory_mib",
+        ),
+    ],
+)
+def test_bodies_that_no_replica_could_hold_are_refused(
+    config: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(CrmError) as refused:
+        plan.make("dev", stack_file.parse(config, "dev"))
+    assert str(refused.value) == f"stacks/config/Pulumi.dev.yaml: {message}"
+
+
+@pytest.mark.parametrize(
+    ("edge", "by_address"),
+    [
+        ({}, False),
+        ({"limits": {"client_requests_per_second": 5}}, True),
+        ({"algorithm": "consistent_hash"}, True),
+        ({"algorithm": "consistent_hash", "hash_cookie": "id"}, False),
+    ],
+)
+def test_clients_address_counts_where_it_is_limited_or_hashed(
+    edge: dict[str, Any], by_address: bool
+) -> None:
+    assert made(edge=edge).by_address is by_address
+
+
 @pytest.mark.parametrize(("retries", "tries"), [(0, 1), (2, 3), (5, 6)])
 def test_replicas_asked_are_the_first_one_and_the_retries(retries: int, tries: int) -> None:
     assert made(edge={"retries": retries}).tries == tries
@@ -210,6 +255,25 @@ def test_connections_of_the_edge_follow_its_memory(memory: int) -> None:
     assert edge.max_connections <= 60_000
     # Two sockets and their buffers each, about 32 KiB; half of the memory at most.
     assert edge.max_connections / 32 <= memory / 2
+
+
+@pytest.mark.parametrize(
+    ("cpus", "memory", "threads"),
+    [(0.1, 32, 1), (1.5, 32, 2), (300, 32, 4), (300, 64, 8), (64, 1024, 64), (1024, 2**20, 468)],
+)
+def test_threads_follow_cpus_and_each_has_its_share_of_connections(
+    cpus: float, memory: int, threads: int
+) -> None:
+    # nginx does not start where a worker has fewer connections than there are sockets to listen on.
+    edge = made(edge={"cpus": cpus, "memory_mib": memory})
+    assert edge.threads == threads
+    assert edge.connections_per_thread >= 128
+
+
+@pytest.mark.parametrize(("replicas", "kib"), [(1, 512), (128, 512), (129, 516), (500, 2000)])
+def test_memory_that_nginxs_workers_share_grows_with_the_replicas(replicas: int, kib: int) -> None:
+    database = {"host": "db", "password": SECRET, "owner_password": SECRET}
+    assert pool(app={"replicas": replicas}, database={"external": database}).zone_kib == kib
 
 
 # --- The door ------------------------------------------------------------------------------------

@@ -177,8 +177,21 @@ class Answering(Cluster):
     def read(self, _reference: Object) -> Object | None:
         return self.service
 
-    def _node_addresses(self) -> list[str]:
-        return ["192.0.2.7"]
+    def find(self, _version: str, kind: str, *_where: object) -> list[Object]:
+        if kind == "Pod":
+            return [{"spec": {"nodeName": "second"}}, {"spec": {}}]
+        internal, external = "InternalIP", "ExternalIP"
+        addresses = {
+            "first": [("Hostname", "first"), (internal, "10.0.0.1"), (external, "192.0.2.7")],
+            "second": [("Hostname", "second"), (internal, "10.0.0.2")],
+        }
+        return [
+            {
+                "metadata": {"name": name},
+                "status": {"addresses": [{"type": t, "address": a} for t, a in given]},
+            }
+            for name, given in addresses.items()
+        ]
 
 
 HTTP = {"name": "http", "port": 8080, "nodePort": 30080}
@@ -203,10 +216,20 @@ def test_address_of_the_cluster_is_https_where_that_is_offered(
 ) -> None:
     service = {
         "kind": "Service",
+        "metadata": {"name": "edge", "namespace": "ns"},
         "spec": {"type": kind, "ports": ports},
         "status": {"loadBalancer": {"ingress": [{"ip": "203.0.113.1"}]}},
     }
     assert Answering(service).url_of("ns", "edge") == url
+
+
+def test_node_that_answers_is_one_with_an_edge_where_no_other_does() -> None:
+    spec = {"type": "NodePort", "ports": [HTTP], "selector": {}}
+    where = {"name": "edge", "namespace": "ns"}
+    service = {"metadata": where, "spec": {**spec, "externalTrafficPolicy": "Local"}}
+    assert Answering(service).url_of("ns", "edge") == "http://10.0.0.2:30080"
+    service = {"metadata": where, "spec": {**spec, "externalTrafficPolicy": "Cluster"}}
+    assert Answering(service).url_of("ns", "edge") == "http://192.0.2.7:30080"
 
 
 def test_address_on_this_machine_is_the_first_host() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -102,10 +103,12 @@ def test_sticky_is_a_cookie_that_scripts_cannot_read() -> None:
 
 
 @pytest.mark.parametrize("proxy", PROXIES)
-def test_sticky_cookie_is_sent_over_https_only_where_there_is_https(proxy: str) -> None:
+def test_sticky_cookie_is_sent_over_https_only_where_all_is_https(proxy: str) -> None:
     cookie = re.compile(r"^\s*(?:sticky )?cookie crm_edge .*\bsecure\b", re.MULTILINE)
     assert cookie.search(configuration(proxy, **edges.BOTH["tls-self-made"]))
     assert not cookie.search(configuration(proxy, **edges.BOTH["sticky"]))
+    # A browser would not send it over the plain HTTP that is answered beside.
+    assert not cookie.search(configuration(proxy, **edges.BOTH["tls-sticky-and-plain"]))
 
 
 # --- Addresses -----------------------------------------------------------------------------------
@@ -176,23 +179,54 @@ def test_nginx_gives_a_route_its_path_and_what_is_below_it() -> None:
 
 def test_haproxy_tries_longer_prefixes_first() -> None:
     frontend = section(configuration("haproxy", **edges.BOTH["services"]), "frontend edge")
-    assert [line for line in frontend if line.startswith(("acl", "use_backend", "default_b"))] == [
-        "acl route_1 path /api/v1/orders",
-        "acl route_1 path_beg /api/v1/orders/",
+    assert [
+        line for line in frontend if line.startswith(("acl route", "use_backend", "default_b"))
+    ] == [
+        "acl route_1 var(txn.path) -m str /api/v1/orders",
+        "acl route_1 var(txn.path) -m beg /api/v1/orders/",
         "use_backend orders if route_1",
-        "acl route_2 path /reports",
-        "acl route_2 path_beg /reports/",
+        "acl route_2 var(txn.path) -m str /reports",
+        "acl route_2 var(txn.path) -m beg /reports/",
         "use_backend long-reports if route_2",
-        "acl route_3 path /api",
-        "acl route_3 path_beg /api/",
+        "acl route_3 var(txn.path) -m str /api",
+        "acl route_3 var(txn.path) -m beg /api/",
         "use_backend app if route_3",
         "default_backend app",
     ]
     text = configuration("haproxy", **edges.BOTH["services"])
-    patience = "http-request set-timeout server {}s if {{ path {} }} || {{ path_beg {}/ }}"
+    patience = (
+        "http-request set-timeout server {}s "
+        "if {{ var(txn.path) -m str {} }} || {{ var(txn.path) -m beg {}/ }}"
+    )
     reports, api = section(text, "backend long-reports"), section(text, "backend app")
     assert patience.format(600, "/reports", "/reports") in reports
     assert [line for line in api if "set-timeout" in line] == [patience.format(5, "/api", "/api")]
+
+
+ODD_PATHS = [
+    *("/a/../b", "/a/./b", "/..", "/a/.", "/%2e%2e/b", "/a/.%2E/b", "/a%2f..%2Fb", "//../b"),
+    *("/a/..?x=1", "/a/%2e"),
+]
+USUAL_PATHS = [
+    *("/", "/api/v1/orders/17", "/.well-known/x", "/a/...", "/a/..b", "/a../b", "/a//b", "/a%2Fb"),
+    *("/a?next=/../b", "/a?next=%2e%2e/", "/a%252e%252e/b"),
+]
+
+
+@pytest.mark.parametrize(
+    ("path", "odd"),
+    [*((path, True) for path in ODD_PATHS), *((path, False) for path in USUAL_PATHS)],
+)
+def test_nginx_refuses_paths_with_dots_as_haproxy_does(path: str, odd: bool) -> None:
+    # HAProxy's own words are judged by the live tests of routes.
+    lines = section(configuration("nginx"), "map $request_uri $odd_path")
+    patterns = [line.split('"')[1] for line in lines if line.endswith('" 1;')]
+    assert len(patterns) == 2
+    found = [
+        re.search(pattern.removeprefix("~*").removeprefix("~"), path, re.IGNORECASE)
+        for pattern in patterns
+    ]
+    assert any(found) == odd
 
 
 @pytest.mark.parametrize("proxy", PROXIES)
@@ -230,8 +264,8 @@ def test_limits_and_timeouts_reach_nginx() -> None:
 def test_limits_and_timeouts_reach_haproxy() -> None:
     lines = lines_of(configuration("haproxy", **edges.BOTH["limits"]))
     assert {
-        "stick-table type ip size 100k expire 10s store http_req_rate(2s)",
-        "http-request deny deny_status 429 if { sc_http_req_rate(0) gt 40 }",
+        "stick-table type ip size 100k expire 10s store gpc0_rate(2s)",
+        "http-request deny deny_status 429 if { sc_gpc0_rate(0) ge 40 }",
         "timeout connect 2s",
         "timeout server 10s",
         "timeout client 20s",
@@ -243,6 +277,28 @@ def test_limits_and_timeouts_reach_haproxy() -> None:
     } <= set(lines)
     assert any("req.hdr(content-length) -m int gt 65536" in line for line in lines)
     assert any(" maxconn 5" in line for line in lines)
+
+
+def test_haproxy_counts_what_it_took_and_not_what_it_refused() -> None:
+    # Else a client of a little too many requests would be answered none of them any more.
+    lines = lines_of(configuration("haproxy", **edges.BOTH["limits"]))
+    refusing = next(i for i, line in enumerate(lines) if "sc_gpc0_rate(0)" in line)
+    assert lines[refusing + 1] == "http-request sc-inc-gpc0(0)"
+    assert "http_req_rate" not in "".join(lines)
+
+
+@pytest.mark.parametrize("proxy", PROXIES)
+@pytest.mark.parametrize(("kib", "said"), [(None, 64), (8, 8), (2048, 2048)])
+def test_application_takes_the_bodies_that_the_edge_lets_through(
+    proxy: str, kib: int | None, said: int
+) -> None:
+    limits = {} if kib is None else {"edge": {"limits": {"body_kib": kib}}}
+    tree = edges.RENDERER.tree(edges.made(proxy, limits))
+    assert json.loads(tree["app/app.json"])["server"]["body_kib"] == said
+    limit = {"nginx": f"client_max_body_size {said}k;", "haproxy": f"-m int gt {said * 1024} }}"}
+    assert limit[proxy] in tree[edges.CONFIGURATION[proxy]]
+    # The schema job is not run again for it.
+    assert "body_kib" not in tree["app/job.json"]
 
 
 def test_queue_and_slow_start_reach_haproxy() -> None:
@@ -331,7 +387,11 @@ def test_plain_http_leads_to_https_by_a_name_that_is_the_stacks(proxy: str) -> N
         assert section(text, "map $host $known_host")[0] == "default crm.example.com;"
     else:
         assert "redirect code 308 location https://%[var(txn.host)]%[pathq]" in text
-        assert "unless { var(txn.host) -m str crm.example.com b }" in text
+        known = [f"acl known_host var(txn.host) -m str {name}" for name in ("crm.example.com", "b")]
+        assert section(text, "frontend edge_plain")[-5:-2] == [
+            *known,
+            "http-request set-var(txn.host) str(crm.example.com) unless known_host",
+        ]
     other = configuration(proxy, **edges.BOTH["tls-modern-and-plain"])
     assert "308" not in other
     assert re.search(r"(listen |bind :)8080\b", other)
@@ -375,7 +435,7 @@ def test_keys_come_by_the_name_of_a_secret_and_never_by_a_file_of_the_stack(prox
 
 
 def test_metrics_are_offered_on_a_port_of_their_own() -> None:
-    haproxy = section(configuration("haproxy"), "frontend metrics")
+    haproxy = section(configuration("haproxy"), "frontend edge_metrics")
     assert haproxy[0] == "bind :9113"
     assert "http-request use-service prometheus-exporter if { path /metrics }" in haproxy
     nginx = configuration("nginx")

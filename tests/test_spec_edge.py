@@ -280,6 +280,13 @@ def test_tls_without_hosts_is_refused() -> None:
     )
 
 
+def test_host_that_is_written_twice_is_refused() -> None:
+    # nginx would refuse the second one: "conflicting parameter".
+    assert refusal({"edge": {"tls": {"hosts": ["b", "a.b", "c", "a.b"]}}}) == (
+        f"{FILE}: crm:edge.tls: `hosts`: a.b is written twice; keep one"
+    )
+
+
 @pytest.mark.parametrize("key", ["certificate", "key"])
 def test_certificate_without_its_key_is_refused(key: str) -> None:
     assert refusal({"edge": {"tls": {key: SECRET}}}) == (
@@ -305,6 +312,67 @@ def test_tls_of_the_edge_behind_an_ingress_is_refused() -> None:
         f"{FILE}: `edge.tls`: an Ingress ends TLS itself, with a certificate of the cluster's; "
         "leave it out, or write expose: load_balancer"
     )
+
+
+def test_redirect_to_a_node_port_that_nobody_knows_is_refused() -> None:
+    def stack(tls: dict[str, Any] | None, **kubernetes: Any) -> dict[str, Any]:
+        door = {"expose": "node_port", **kubernetes}
+        return {"target": "kubernetes", "kubernetes": door, "edge": {"tls": tls}}
+
+    assert refusal(stack({})) == (
+        f"{FILE}: `edge.tls.redirect`: plain HTTP leads to the node port of HTTPS, and which one "
+        "the cluster will choose is not known; write kubernetes.node_port: 30443, or "
+        "redirect: false"
+    )
+    for right in (stack({}, node_port=30443), stack({"redirect": False}), stack(None)):
+        stack_file.parse(right, "dev")
+
+
+# --- Where the client's address is not known -----------------------------------------------------
+
+INGRESS = {"expose": "ingress", "ingress_host": "crm.example.com"}
+
+
+@pytest.mark.parametrize(
+    ("edge", "service", "sentence"),
+    [
+        (
+            {"limits": {"client_requests_per_second": 20}},
+            {},
+            "`edge.limits.client_requests_per_second` goes by the client's address, and behind an "
+            "Ingress all have its controller's; leave it out, as controllers have limits of their "
+            "own, or write expose: load_balancer",
+        ),
+        (
+            {"algorithm": "consistent_hash"},
+            {},
+            "`edge.algorithm: consistent_hash` goes by the client's address, and behind an Ingress "
+            "all have its controller's; write a hash_header or a hash_cookie, or expose: "
+            "load_balancer",
+        ),
+        (
+            {},
+            {"algorithm": "consistent_hash"},
+            "`services.orders.algorithm: consistent_hash` goes by the client's address, and behind "
+            "an Ingress all have its controller's; write a hash_header or a hash_cookie, or "
+            "expose: load_balancer",
+        ),
+    ],
+)
+def test_what_goes_by_the_clients_address_is_refused_behind_an_ingress(
+    edge: dict[str, Any], service: dict[str, Any], sentence: str
+) -> None:
+    config = {"target": "kubernetes", **with_orders(edge, **service)}
+    assert refusal({**config, "kubernetes": INGRESS}) == f"{FILE}: {sentence}"
+    for other in ({}, {"expose": "node_port"}):
+        stack_file.parse({**config, "kubernetes": other}, "dev")
+    stack_file.parse(with_orders(edge, **service), "dev")
+
+
+def test_hash_of_a_header_or_a_cookie_is_taken_behind_an_ingress() -> None:
+    for key in ({"hash_header": "X-Customer-ID"}, {"hash_cookie": "id"}):
+        hashed = with_orders({"algorithm": "consistent_hash", **key})
+        stack_file.parse({"target": "kubernetes", "kubernetes": INGRESS, **hashed}, "dev")
 
 
 # --- Ports ---------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ def create_app(settings: Settings) -> Flask:
         settings.file.cache, lambda: open_client(settings.file.cache, settings.secrets), figures
     )
     app.extensions["crm"] = Services(settings, figures, shards, Sizes(shards), cache)
-    web.install(app)
+    web.install(app, settings.file.server.body_kib)
     for blueprint in (
         customers.api,
         orders.api,

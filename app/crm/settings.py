@@ -21,11 +21,15 @@ Port = Annotated[int, Meta(ge=1, le=65535)]
 
 
 class ServerSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    """``threads`` is per worker: a replica answers workers * threads requests at once."""
+    """``threads`` is per worker: a replica answers workers * threads requests at once.
+
+    ``body_kib`` is the largest body of a request, in KiB.
+    """
 
     workers: Annotated[int, Meta(ge=1, le=64)]
     threads: Annotated[int, Meta(ge=1, le=256)]
     port: Port = 8000
+    body_kib: Annotated[int, Meta(ge=1, le=1_048_576)] = 64
 
 
 class ShardSettings(Struct, frozen=True, forbid_unknown_fields=True):

@@ -59,13 +59,8 @@ def _published(plan: Plan, ports: list[dict[str, Any]]) -> dict[str, Any]:
         ]
     if expose != "ingress":
         # `Local` keeps the client's address, but only nodes with an edge then answer, and a node
-        # that has just lost it drops requests. So it is for those who choose by the address.
-        by_address = any(
-            pool.algorithm == "consistent_hash" and not pool.hash_variable
-            for pool in plan.edge.pools
-        )
-        keep = by_address and expose == "load_balancer"
-        found["externalTrafficPolicy"] = "Local" if keep else "Cluster"
+        # that has just lost it drops requests. So it is for those who go by the address.
+        found["externalTrafficPolicy"] = "Local" if plan.edge.by_address else "Cluster"
     return found
 
 

@@ -283,17 +283,17 @@ class Cluster:
         if live["spec"].get("type") == "LoadBalancer":
             hosts, number = kubernetes_ready.addresses(live), port["port"]
         elif live["spec"].get("type") == "NodePort":
-            hosts, number = self._node_addresses(), port["nodePort"]
+            hosts, number = self._node_addresses(live), port["nodePort"]
         else:
             return None
         suffix = "" if number == usual else f":{number}"
         return f"{scheme}://{_in_url(hosts[0])}{suffix}" if hosts else None
 
-    def _node_addresses(self) -> list[str]:
-        given = [a for node in self.find("v1", "Node") for a in node["status"].get("addresses", [])]
-        order = {"ExternalIP": 0, "InternalIP": 1}
-        fit = sorted((a for a in given if a["type"] in order), key=lambda a: order[a["type"]])
-        return [str(address["address"]) for address in fit]
+    def _node_addresses(self, service: Object) -> list[str]:
+        spec, namespace = service["spec"], service["metadata"]["namespace"]
+        local = spec.get("externalTrafficPolicy") == "Local"
+        pods = self.find("v1", "Pod", namespace, spec["selector"]) if local else None
+        return kubernetes_ready.node_addresses(self.find("v1", "Node"), pods)
 
     def _classes(self, api_version: str, kind: str, word: str) -> dict[str, bool]:
         mark = f"{word}.kubernetes.io/is-default-class"

@@ -160,6 +160,18 @@ def addresses(live: Object) -> list[str]:
     return [point.get("hostname") or point["ip"] for point in given]
 
 
+def node_addresses(nodes: Sequence[Object], pods: Sequence[Object] | None) -> list[str]:
+    """The addresses of ``nodes``, those for outside first; of those alone that ``pods`` run on,
+    where it is given."""
+    if pods is not None:
+        names = {pod["spec"].get("nodeName") for pod in pods}
+        nodes = [node for node in nodes if node["metadata"]["name"] in names]
+    given = [a for node in nodes for a in node["status"].get("addresses", [])]
+    order = {"ExternalIP": 0, "InternalIP": 1}
+    fit = sorted((a for a in given if a["type"] in order), key=lambda a: order[a["type"]])
+    return [str(address["address"]) for address in fit]
+
+
 def condition(live: Object, kind: str) -> Mapping[str, Any]:
     """The condition ``kind`` if it is true, or is what went wrong; empty otherwise."""
     for found in live.get("status", {}).get("conditions") or []:

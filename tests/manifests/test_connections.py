@@ -155,12 +155,15 @@ def test_ingress_leads_to_the_edge_that_is_then_inside() -> None:
     assert not of_kind(made("kubernetes")[2], "Ingress")
 
 
-def test_clients_address_is_kept_only_where_the_edge_chooses_by_it() -> None:
+def test_clients_address_is_kept_only_where_the_edge_goes_by_it() -> None:
     hashed = {"algorithm": "consistent_hash"}
-    assert door(edge=hashed)["externalTrafficPolicy"] == "Local"
+    limited = {"limits": {"client_requests_per_second": 20}}
+    node_port = {"expose": "node_port"}
+    for edge in (hashed, limited):
+        assert door(edge=edge)["externalTrafficPolicy"] == "Local"
+        assert door(edge=edge, kubernetes=node_port)["externalTrafficPolicy"] == "Local"
     # Else any node answers, also one that has just lost its edge.
     assert door()["externalTrafficPolicy"] == "Cluster"
     by_header = hashed | {"hash_header": "X-Customer-ID"}
     assert door(edge=by_header)["externalTrafficPolicy"] == "Cluster"
-    node_port = {"expose": "node_port"}
-    assert door(edge=hashed, kubernetes=node_port)["externalTrafficPolicy"] == "Cluster"
+    assert door(kubernetes=node_port)["externalTrafficPolicy"] == "Cluster"

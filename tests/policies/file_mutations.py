@@ -15,21 +15,21 @@ GRANT = "GRANT SELECT, INSERT, UPDATE, DELETE ON \\`crm\\`.* TO 'crm_app'@'%';"
 
 MUTATIONS: dict[str, tuple[Mutation, ...]] = {
     "haproxy_body_limit": (
-        (HAPROXY, "gt 1048576", "gt 0"),
-        (HAPROXY, "gt 1048576", "gt 999999999999"),
+        (HAPROXY, "gt 65536", "gt 0"),
+        (HAPROXY, "gt 65536", "gt 999999999999"),
         (HAPROXY, "http-request deny status 413", "# http-request deny status 413"),
         (HAPROXY, "req.hdr(content-length)", "req.hdr(x-length)"),
         (
             HAPROXY,
-            "\nfrontend metrics\n",
-            "\nfrontend more\n    default_backend app\nfrontend metrics\n",
+            "\nfrontend edge_metrics\n",
+            "\nfrontend more\n    default_backend app\nfrontend edge_metrics\n",
         ),
     ),
     "haproxy_quiet": (
         (HAPROXY, "    http-after-response del-header Server\n", ""),
         (HAPROXY, "del-header Server", "set-header Server haproxy"),
-        (HAPROXY, "\nfrontend metrics\n", "\nfrontend metrics\n    stats enable\n"),
-        (HAPROXY, "\nfrontend metrics\n", "\nfrontend metrics\n    stats uri /\n"),
+        (HAPROXY, "\nfrontend edge_metrics\n", "\nfrontend edge_metrics\n    stats enable\n"),
+        (HAPROXY, "\nfrontend edge_metrics\n", "\nfrontend edge_metrics\n    stats uri /\n"),
     ),
     "haproxy_socket": (
         (HAPROXY, SOCKET, "stats socket /run/crm/haproxy.sock mode 666"),
@@ -87,9 +87,9 @@ MUTATIONS: dict[str, tuple[Mutation, ...]] = {
         (MYSQL, "tls_version = ", "#tls_version = "),
     ),
     "nginx_body_limit": (
-        (NGINX, "client_max_body_size 1024k", "client_max_body_size 0"),
-        (NGINX, "    client_max_body_size 1024k;\n", ""),
-        (NGINX, "client_max_body_size 1024k", "client_max_body_size 9g"),
+        (NGINX, "client_max_body_size 64k", "client_max_body_size 0"),
+        (NGINX, "    client_max_body_size 64k;\n", ""),
+        (NGINX, "client_max_body_size 64k", "client_max_body_size 9g"),
         (NGINX, "set $route 0;", "set $route 0; client_max_body_size 0;"),
     ),
     "nginx_quiet": (
