@@ -6,7 +6,7 @@ from stacks.sql_lint import alter_partitions, exchange, rules
 from stacks.sql_lint.alter import modifiers, split
 from stacks.sql_lint.model import Table
 from stacks.sql_lint.problem import Problem
-from stacks.sql_lint.reader import Cursor
+from stacks.sql_lint.reader import SYNTAX, Cursor, RefusedError
 from stacks.sql_lint.schemes import scheme
 
 
@@ -19,7 +19,9 @@ def judge(table: Table, cursor: Cursor, text: str) -> tuple[Problem | None, str]
         return exchange.judge(table, cursor, None), note
     if alter_partitions.begins(cursor):
         return alter_partitions.change(table, cursor, text), note
-    _, clause = split(cursor)
+    row, clause = split(cursor)
+    if row and row[0].value == "PARTITION" and row[0].kind == "word":
+        raise RefusedError(SYNTAX, "PARTITION without BY")
     if clause.done:
         return None, ""
     if clause.take("REMOVE"):

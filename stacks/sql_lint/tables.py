@@ -36,8 +36,20 @@ _OPTIONS = frozenset(
         "STORAGE",
     ]
 )
-QUERY = frozenset(["AS", "SELECT", "IGNORE", "REPLACE", "WITH", "TABLE", "VALUES"])
+QUERY = frozenset(["AS", "SELECT", "IGNORE", "REPLACE", "WITH"])
 """With these a query begins, whose rows the table takes."""
+
+
+def _at_query(cursor: Cursor) -> bool:
+    return cursor.at_any(QUERY) or cursor.at("VALUES", "ROW") or _at_table(cursor)
+
+
+def _at_table(cursor: Cursor) -> bool:
+    following = cursor.peek(1)
+    named = following.kind == "name" or (
+        following.kind == "word" and not is_reserved(following.value)
+    )
+    return cursor.at("TABLE") and named
 
 
 def option(table: Table, cursor: Cursor) -> bool:
@@ -89,7 +101,7 @@ def options(table: Table, cursor: Cursor) -> None:
                     raise RefusedError(SYNTAX, "a comma, and no option after it")
             continue
         token = cursor.peek()
-        if cursor.at_any(QUERY) or cursor.at("("):
+        if _at_query(cursor) or cursor.at("("):
             return
         if token.kind != "word" or is_reserved(token.value):
             raise RefusedError(SYNTAX, f"`{cursor.stands}` where a table's options are due")
@@ -115,7 +127,7 @@ def create(cursor: Cursor, name: Name, text: str) -> Table:
     if cursor.take("PARTITION"):
         cursor.need("BY")
         table.scheme = scheme(cursor, text)
-    if not cursor.done and not cursor.at_any(QUERY) and not (cursor.at("(") and _query(cursor)):
+    if not cursor.done and not _at_query(cursor) and not (cursor.at("(") and _query(cursor)):
         where = "after the partitions" if table.scheme else "after the table"
         raise RefusedError(SYNTAX, f"`{cursor.stands}` {where}: options come before PARTITION BY")
     settle(table)
@@ -126,6 +138,6 @@ def _query(cursor: Cursor) -> bool:
     begin = cursor.place
     while cursor.take("("):
         pass
-    found = cursor.at_any(QUERY)
+    found = _at_query(cursor)
     cursor.place = begin
     return found
