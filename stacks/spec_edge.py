@@ -124,6 +124,10 @@ class Timeouts(Part, frozen=True, kw_only=True):
     """For the next request on a client's idle connection."""
 
 
+NGINX_BODY_KIB = 2048
+"""nginx holds each body in a file until it is whole, and has 16 MiB for all of them."""
+
+
 class Limits(Part, frozen=True, kw_only=True):
     """What is answered at once when there is too much: 503, and 429 to a client of too many."""
 
@@ -216,3 +220,9 @@ class Edge(Balance, frozen=True, kw_only=True):
                         f"`limits.{key}`: open-source nginx has no queue; write proxy: haproxy, "
                         "or a larger limits.in_flight_per_replica"
                     )
+            if self.limits.body_kib > NGINX_BODY_KIB:
+                raise ValueError(
+                    f"`limits.body_kib`: nginx holds bodies until they are whole, and has 16 MiB "
+                    f"for all of them; write {NGINX_BODY_KIB} or less, or proxy: haproxy, which "
+                    "passes them on as they come"
+                )

@@ -138,13 +138,14 @@ def test_client_may_send_two_seconds_requests_at_once() -> None:
     ("config", "message"),
     [
         (
-            {"edge": {"limits": {"body_kib": 16385}}},
+            {"edge": {"proxy": "haproxy", "limits": {"body_kib": 16385}}},
             "crm:edge.limits.body_kib: 4 bodies of 16385 KiB at once are too much for a replica of "
             "256 MiB; write 16384 or less, or more memory in crm:app.memory_mib",
         ),
         (
             {
                 "edge": {
+                    "proxy": "haproxy",
                     "limits": {"body_kib": 16384},
                     "routes": [{"prefix": "/a", "service": "orders"}],
                 },

@@ -116,6 +116,16 @@ def test_queue_is_refused_with_nginx(key: str) -> None:
     stack_file.parse({"edge": {"proxy": "haproxy", "limits": {key: 5}}}, "dev")
 
 
+def test_bodies_that_nginx_has_no_place_for_are_refused() -> None:
+    assert refusal({"edge": {"limits": {"body_kib": 2049}}}) == (
+        f"{FILE}: crm:edge: `limits.body_kib`: nginx holds bodies until they are whole, and has "
+        "16 MiB for all of them; write 2048 or less, or proxy: haproxy, which passes them on as "
+        "they come"
+    )
+    stack_file.parse({"edge": {"limits": {"body_kib": 2048}}}, "dev")
+    stack_file.parse({"edge": {"proxy": "haproxy", "limits": {"body_kib": 2049}}}, "dev")
+
+
 @pytest.mark.parametrize(
     "algorithm", ["round_robin", "random", "least_connections", "consistent_hash"]
 )

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from policies.model import Problem, Resource, Rule
-from policies.reading import RUNNING, Container, Pod, containers, is_docker, pods
+from policies.reading import RUNNING, Container, Pod, containers, is_docker, labels, pods, workload
 from stacks.spec_policies import Policies
 
 
@@ -19,7 +19,7 @@ def _find(resources: Sequence[Resource], asked: Policies) -> Iterator[Problem]:
         for what in _of_pod(pod):
             yield Problem(pod.resource.name, what)
     for resource in resources:
-        if is_docker(resource, "Volume"):
+        if is_docker(resource, "Volume") and not _is_for_backups(resource):
             for place in _behind(resource.inputs.get("driverOpts") or {}):
                 yield Problem(resource.name, f"is the machine's {place} under a volume's name")
 
@@ -52,6 +52,16 @@ def _of_docker(container: Container) -> Iterator[str]:
         options = (mount.get("volumeOptions") or {}).get("driverOptions") or {}
         for place in _behind(options):
             yield f"has the machine's {place} under a volume's name"
+
+
+def _is_for_backups(volume: Resource) -> bool:
+    """Whether it is a folder for one keeper's backups alone, as the platform makes it of
+    ``database.backup.folder``: FOLDER/STACK/INSTANCE."""
+    options = dict(volume.inputs.get("driverOpts") or {})
+    device = str(options.pop("device", ""))
+    own = f"/{labels(volume).get('crm.stack')}/{volume.name.removesuffix('-data')}"
+    asked = options == {"type": "none", "o": "bind"} and device.endswith(own)
+    return asked and workload(volume) == "backup"
 
 
 def _behind(options: Mapping[str, Any]) -> Iterator[str]:

@@ -118,6 +118,13 @@ MUTATIONS: dict[str, tuple[Mutation, ...]] = {
         (DOCKER, "Container app-1", add("volumes", {"fromContainer": "crm-horizontal-database-1"})),
         (DOCKER, "Container app-1", put("volumesFroms", ["crm-horizontal-database-1"])),
         (DOCKER, "Volume app-files", put("driverOpts", BIND)),
+        (DOCKER, "Volume backup-1-data", put("driverOpts", BIND)),
+        (DOCKER, "Volume backup-1-data", put("driverOpts", {**BIND, "device": "/b/dev/backup-1"})),
+        (
+            DOCKER,
+            "Volume app-files",
+            put("driverOpts", {**BIND, "device": "/b/horizontal/app-files"}),
+        ),
         (DOCKER, "Volume app-files", put("driverOpts", {"type": "ext4", "device": "/dev/sda1"})),
         (
             DOCKER,
@@ -272,7 +279,7 @@ MUTATIONS: dict[str, tuple[Mutation, ...]] = {
         (DOCKER, "Container database-1", put("image", "mysql:8")),
         (DOCKER, "Image image-mysql", put("reference", "mysql:lts")),
         (CLUSTER, "StatefulSet cache-1", put(f"{FIRST}/image", "redis:alpine")),
-        (CLUSTER, "Deployment app-1", put(f"{FIRST}/image", "crm-app:d94741a")),
+        (CLUSTER, "Deployment app-1", put(f"{FIRST}/image", "crm-app:dev")),
     ),
     "pod_security": (
         (CLUSTER, "Namespace namespace", put("metadata/labels", {"crm.stack": "horizontal"})),

@@ -84,6 +84,8 @@ DIGEST = "nginx@sha256:" + "a1" * 32
         (DOCKER, "Container edge", put("image", DIGEST)),
         (DOCKER, "Container edge", put("image", "registry.example.com:5000/nginx:1.30-alpine3.22")),
         (DOCKER, "Container app-1", put("image", "crm-app:0123456789ab")),
+        (DOCKER, "Container app-1", put("image", "crm-app:d94741a")),
+        (CLUSTER, "Deployment app-1", put(f"{FIRST}/image", "crm-app:2026-11-01")),
         (DOCKER, "Container app-1", add("envs", "DB_PASSWORD_FILE=/run/secrets/x")),
         (DOCKER, "Container app-1", add("envs", "PWD=/srv/crm")),
         (DOCKER, "Container app-1", add("envs", "DATABASE_URL=mysql://crm:${PASSWORD}@db/crm")),
@@ -103,6 +105,12 @@ def test_what_is_like_a_mistake_and_is_none_passes(
     stack = Stack(target)
     change(stack, stack[resource])
     assert judge.judge(list(stack), PRODUCTION, TODAY) == []
+
+
+def test_backups_may_have_a_folder_of_the_machine() -> None:
+    database = {"shards": 2, "orders": ORDERS, "backup": {"folder": "/srv/backups"}}
+    spec = production(DOCKER, database=database)
+    assert policy_gate.findings(register(spec), spec.policies, TODAY) == []
 
 
 @pytest.mark.parametrize("workload", ["app", "schema"])
