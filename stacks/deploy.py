@@ -42,7 +42,7 @@ def run(verb: str, stack: str, *, engine: str, as_json: bool, yes: bool, delete_
         notes = _prepare(stack, pull=verb == "up") if verb in ("preview", "up") else {}
         progress = _Progress()
         if verb == "refresh":
-            _refuse_undeployed(stack)
+            engines.refuse_undeployed(stack)
         opened = engines.open_engine(stack, engine, progress)
         if verb in ("refresh", "destroy"):
             _find_target(stack)
@@ -67,7 +67,7 @@ def run(verb: str, stack: str, *, engine: str, as_json: bool, yes: bool, delete_
 
 def outputs(stack: str, *, engine: str, as_json: bool) -> int:
     """Print what the stack offers. Raises ``CrmError`` when it was never deployed."""
-    _refuse_undeployed(stack)
+    engines.refuse_undeployed(stack)
     found = engines.open_engine(stack, engine, _Progress()).outputs()
     if as_json:
         print(_json(found))
@@ -75,13 +75,6 @@ def outputs(stack: str, *, engine: str, as_json: bool) -> int:
         for key, value in sorted(found.items()):
             print(f"{key}: {value if isinstance(value, str) else json.dumps(value)}")
     return 0
-
-
-def _refuse_undeployed(stack: str) -> None:
-    """Raise ``CrmError`` when no state here knows of ``stack``; only the CLI can ask elsewhere."""
-    if engines.backend().startswith("file://") and engines.maker_of(stack) is None:
-        stack_file.find(stack)
-        raise CrmError(f"{stack}: not deployed yet; run: crm up {stack}")
 
 
 def _prepare(stack: str, *, pull: bool) -> dict[str, str]:

@@ -88,6 +88,14 @@ def maker_of(stack: str) -> Name | None:
     return "embedded" if version.startswith(_EMBEDDED_MARK) else "pulumi"
 
 
+def refuse_undeployed(stack: str) -> None:
+    """Raise ``CrmError`` when no state here knows of ``stack``; only the CLI can ask elsewhere."""
+    if backend().startswith("file://") and maker_of(stack) is None:
+        stack_file.find(stack)
+        Store(_folder(), stack).refuse_other_run()  # Its first one, which has written nothing yet.
+        raise CrmError(f"{stack}: not deployed yet; run: crm up {stack}")
+
+
 def target_of(stack: str) -> str | None:
     """The target that what the state knows of ``stack`` is on; ``None`` when it knows nothing."""
     packages = {str(r.get("type")).partition(":")[0] for r in _latest(stack).get("resources") or ()}

@@ -1,5 +1,6 @@
 """The command line around the engines: progress, the target a stack is on, ways out."""
 
+import fcntl
 import json
 from pathlib import Path
 
@@ -66,6 +67,21 @@ def test_stack_that_was_never_deployed_has_nothing_to_look_at(
     if verb == "refresh":
         assert json.loads(project.crm(verb, "dev", "--json").out)["message"] == said
     assert "there is no such stack" in project.crm(verb, "nope").err
+
+
+@pytest.mark.parametrize("verb", ["outputs", "refresh"])
+def test_first_run_that_has_written_nothing_yet_is_to_be_waited_for(
+    project: projects.Project, verb: str
+) -> None:
+    lock = project.root / ".crm/state/dev.lock"
+    lock.parent.mkdir(parents=True)
+    with lock.open("w") as held:
+        held.write("4711")
+        held.flush()
+        fcntl.flock(held, fcntl.LOCK_EX)
+        said = project.crm(verb, "dev").err
+    assert said == "error: dev: process 4711 is changing this stack; wait for it to end\n"
+    assert "not deployed yet" in project.crm(verb, "dev").err
 
 
 def test_progress_says_what_is_waited_for(capsys: pytest.CaptureFixture[str]) -> None:

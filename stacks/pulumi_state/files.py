@@ -85,6 +85,12 @@ class Store:
             self.refuse_cli_locks()
             yield
 
+    def refuse_other_run(self) -> None:
+        """Raises ``CrmError`` where a run holds the lock; makes none where there never was one."""
+        if self._run_lock.exists():
+            with self.locked():
+                pass
+
     def cli_locks(self) -> list[Path]:
         """The locks that runs of the CLI hold, or held when they were killed."""
         return sorted(set(self._claim.parent.glob("*.json")) - {self._claim})
