@@ -10,7 +10,7 @@ import math
 from msgspec import UNSET, Struct
 
 from stacks.errors import CrmError
-from stacks.services import ServicePlan
+from stacks.services import ServicePlan, service_key
 from stacks.spec import StackSpec
 from stacks.spec_edge import Edge, SecretReference, Tls
 
@@ -234,7 +234,7 @@ def _check_bodies(body_kib: int, service: ServicePlan) -> None:
     quarter of its memory is for them."""
     most = service.memory_mib * 1024 // 4 // service.at_once
     if body_kib > most:
-        key = "app" if service.name == "app" else f"services.{service.name}"
+        key = service_key(service.name)
         raise CrmError(
             f"crm:edge.limits.body_kib: {service.at_once} bodies of {body_kib} KiB at once are too "
             f"much for a replica of {service.memory_mib} MiB; "

@@ -18,7 +18,7 @@ from stacks.mysql_settings import Setting
 from stacks.offsite import OffsitePlan
 from stacks.partitions import Kept, OrdersPlan
 from stacks.paths import stack_file_name
-from stacks.services import ServicePlan, numbered
+from stacks.services import ServicePlan, numbered, service_key
 from stacks.spec import StackSpec
 from stacks.spec_edge import SecretReference
 
@@ -378,7 +378,7 @@ def _check_connections(services: tuple[ServicePlan, ...], database: DatabasePlan
     if database.external or wanted <= database.max_connections - RESERVED_CONNECTIONS:
         return
     most = max(services, key=lambda service: service.most * service.at_once)
-    key = "app" if most.name == "app" else f"services.{most.name}"
+    key = service_key(most.name)
     raise CrmError(
         f"crm:{key}.replicas{'.max' if most.scale else ''}: {_arithmetic(services)} = {wanted}, "
         f"but each shard allows {_allowance(database)}; "

@@ -13,6 +13,11 @@ THREADS = 4
 """Of each worker process."""
 
 
+def service_key(name: str) -> str:
+    """The key of a stack file that says what the service ``name`` is, without its namespace."""
+    return "app" if name == "app" else f"services.{name}"
+
+
 class ScalePlan(Struct, frozen=True):
     """Between how many copies an autoscaler chooses, and by which use of their CPUs."""
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 from msgspec import Struct, field
 
+from stacks.services import service_key
+
 STACK_LABEL = "crm.stack"
 """On whatever a target makes: the stack it belongs to."""
 
@@ -147,7 +149,7 @@ def size_key(workload: Workload) -> str | None:
     """The key of a stack file that ``workload``'s sizes are under, without its namespace; ``None``
     where a stack cannot say them."""
     if workload.tier == "app":
-        return "app" if workload.name == "app" else f"services.{workload.name}"
+        return service_key(workload.name)
     own = {name: name for name in ("edge", "database", "cache")}
     own |= {"backup": "database.backup", "offsite": "database.backup.s3"}
     return own.get(workload.name)
